@@ -1,0 +1,41 @@
+# Slotark. `make` lists what there is; `make demo` shows it at work.
+
+# Go where the installer puts it, for a shell whose PATH does not know it yet;
+# and the tests' tools, which scripts/tools.sh installs.
+export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help deps tools build demo test race bench fuzz clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install redis-server where it is missing (Debian, as root or with sudo)
+	@scripts/deps.sh
+
+tools: ## install the tests' S3 server into .tools
+	@scripts/tools.sh
+
+build: ## build bin/slotark
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/slotark ./cmd/slotark
+
+demo: deps build ## save a real cluster, destroy it, rebuild it, compare (KEEP=1 leaves it running)
+	@go build -trimpath -o bin/demo ./internal/demo
+	@SLOTARK_BIN='$(CURDIR)/bin/slotark' KEEP='$(KEEP)' bin/demo
+
+test: deps tools ## all checks and tests, on real Redis clusters and a real S3 server
+	@scripts/test.sh
+
+race: ## the fast tests under the race detector
+	@scripts/race.sh
+
+bench: ## all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## each fuzz test for FUZZTIME (10s)
+	@scripts/fuzz.sh
+
+clean: ## remove what was built and the tools
+	rm -rf bin .tools

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/slotark/slotark/internal/human"
+	"github.com/slotark/slotark/restore/drill"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+type drillOptions struct {
+	runtime string
+	image   string
+	keep    bool
+}
+
+func newDrillCommand(a *app) *cobra.Command {
+	var o drillOptions
+	cmd := &cobra.Command{
+		Use:   "drill [ID|latest]",
+		Short: "Restore a snapshot into a throw-away cluster, compare every key, remove it",
+		Long: `Rehearse a recovery: restore a snapshot into a throw-away cluster by the code of
+slotark restore, compare every slot and every key, print how long it took, and
+remove it all. The evidence is kept in the repository and shown by slotark list.
+
+The nodes run in containers where a Docker engine answers, cut off from every
+network, and as local processes otherwise. Without --image the containers' image
+is made from the redis-server that is installed on this machine.
+` + exitStatus,
+		Example: `  slotark drill --repo /var/backups/redis
+  slotark drill 20260131T02 --runtime process --repo /var/backups/redis
+  slotark drill latest --image redis:8.0 --repo /var/backups/redis`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError{fmt.Errorf("%s takes one snapshot at most, got %d", cmd.CommandPath(), len(args))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref := catalog.Latest
+			if len(args) == 1 {
+				ref = args[0]
+			}
+			report, err := runDrill(cmd.Context(), a, cmd, o, ref)
+			if err != nil {
+				return err
+			}
+			a.printDrill(report)
+			if !report.Proved {
+				return errFindings
+			}
+			return nil
+		},
+	}
+	addDrillFlags(cmd.Flags(), &o)
+	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the throw-away cluster until Ctrl-C, to look around in it")
+	return cmd
+}
+
+func addDrillFlags(set *pflag.FlagSet, o *drillOptions) {
+	set.StringVar(&o.runtime, "runtime", "", "docker, process, or auto: docker where an engine answers (default auto)")
+	set.StringVar(&o.image, "image", "", "container image (default: made from this machine's redis-server)")
+}
+
+func runDrill(ctx context.Context, a *app, cmd *cobra.Command, o drillOptions, ref string) (*drill.Report, error) {
+	s, err := a.settings(ctx, cmd, needStores)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.overrideDrill(cmd.Flags(), o); err != nil {
+		return nil, err
+	}
+	repository, snapshot, err := s.find(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	show := newDisplay(a.terminal, a.json)
+	defer show.Close()
+	options, err := s.drillOptions(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	options.Progress = show.Func()
+	options.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if o.keep {
+		options.Hold = a.hold
+	}
+	return a.rehearse(ctx, repository, options)
+}
+
+// rehearse holds a drill within its time limit and keeps its evidence.
+func (a *app) rehearse(ctx context.Context, repository *catalog.Repository, o drill.Options) (*drill.Report, error) {
+	report, err := drill.Run(ctx, o)
+	if report != nil {
+		m := o.Snapshot.Manifest
+		a.keepRecord(ctx, repository, catalog.DrillName(m.Cluster, m.ID, report.ID), report)
+	}
+	return report, err
+}
+
+func (s *settings) overrideDrill(set *pflag.FlagSet, o drillOptions) error {
+	if set.Changed("runtime") {
+		s.Drill.Runtime = o.runtime
+	}
+	if set.Changed("image") {
+		s.Drill.Image = o.image
+	}
+	if err := s.Validate(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// drillOptions is what the settings say of drills; serve's scheduled ones are
+// held with the same.
+func (s *settings) drillOptions(snapshot *catalog.Snapshot) (drill.Options, error) {
+	runtime, err := drill.ParseRuntime(s.Drill.Runtime)
+	if err != nil {
+		return drill.Options{}, usageError{err}
+	}
+	return drill.Options{Snapshot: snapshot, Runtime: runtime, Image: s.Drill.Image}, nil
+}
+
+// hold keeps the throw-away cluster until the person has seen enough. The
+// password goes into a file that only this user can read.
+func (a *app) hold(ctx context.Context, sandbox drill.Sandbox, report *drill.Report) error {
+	access := sandbox.Access()
+	file, err := os.CreateTemp("", "slotark-drill-password-") // private: made 0600, removed below
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	if _, err := file.WriteString(access.Password.Reveal()); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	reach := make([]string, 0, len(sandbox.Nodes()))
+	for _, addr := range sandbox.Nodes() {
+		if to, mapped := access.NAT[addr]; mapped {
+			addr = to
+		}
+		reach = append(reach, addr)
+	}
+	fmt.Fprintf(a.stderr, "drill %s: %s at %s, password in %s. Ctrl-C removes it.\n", report.ID, sandbox.Describe(), strings.Join(reach, " "), file.Name())
+	enough, stop := signal.NotifyContext(context.WithoutCancel(ctx), os.Interrupt)
+	defer stop()
+	select {
+	case <-enough.Done():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (a *app) printDrill(r *drill.Report) {
+	if a.json {
+		a.emit(drillMessage{"drill", r})
+		return
+	}
+	verdict := "NOT proved."
+	if r.Proved {
+		verdict = "Proved."
+	}
+	fmt.Fprintf(a.stdout, "%s %s, restored into %s", verdict, r.Snapshot, r.Nodes)
+	if r.Proved {
+		fmt.Fprintf(a.stdout, ": every one of %s is equal%s\n", human.Plural(r.Keys, "key"), expiredNote(r.Expired))
+	} else {
+		fmt.Fprintf(a.stdout, ": %s\n%s", human.Plural(len(r.Findings), "finding"), findingRows(r.Findings))
+	}
+	parts := make([]string, len(r.Phases))
+	for i, p := range r.Phases {
+		parts[i] = p.Name + " " + human.Duration(p.Elapsed.Duration())
+	}
+	fmt.Fprintf(a.stdout, "  %s\n", strings.Join(parts, ", "))
+	if r.Proved {
+		fmt.Fprintf(a.stdout, "  RTO %s, RPO %s\n", human.Duration(r.RTO.Duration()), human.Duration(r.RPO.Duration()))
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(a.stdout, "  %s\n", note)
+	}
+}
+
+// findingRows is a line for each finding.
+func findingRows(findings []manifest.Finding) string {
+	var rows [][]string
+	for _, f := range findings {
+		rows = append(rows, []string{"  " + f.Code, f.Subject, f.Detail})
+	}
+	return table(rows)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"github.com/slotark/slotark/internal/human"
+	"strings"
+	"time"
+
+	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/spf13/cobra"
+)
+
+func newListCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the snapshots, newest first",
+		Long: `List the snapshots of a repository: how old and how big each is, which of the
+stores have it, what was last verified, and whether a drill proved it.
+` + exitStatus,
+		Example: `  slotark list --repo /var/backups/redis
+  slotark list --config slotark.yaml --json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, entries, err := runList(cmd.Context(), a, cmd)
+			if err != nil {
+				return err
+			}
+			a.printList(s, entries, clock.Now())
+			return nil
+		},
+	}
+}
+
+func runList(ctx context.Context, a *app, cmd *cobra.Command) (*settings, []catalog.Entry, error) {
+	s, err := a.settings(ctx, cmd, needStores)
+	if err != nil {
+		return nil, nil, err
+	}
+	repository, err := catalog.Open(ctx, s.stores)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err := repository.List(ctx, s.named)
+	return s, entries, err
+}
+
+func (a *app) printList(s *settings, entries []catalog.Entry, now time.Time) {
+	if a.json {
+		for _, e := range entries {
+			a.emit(newEntryMessage(e))
+		}
+		return
+	}
+	if len(entries) == 0 {
+		fmt.Fprintf(a.stdout, "no snapshots in %s\n", s.stores[0])
+		return
+	}
+	several := false
+	for _, e := range entries {
+		several = several || e.Cluster != entries[0].Cluster
+	}
+	rows := [][]string{{"SNAPSHOT", "CLUSTER", "AGE", "KEYS", "SIZE", "STORES", "VERIFIED", "DRILLED", ""}}
+	for _, e := range entries {
+		rows = append(rows, entryRow(e, now))
+	}
+	if !several {
+		for i, row := range rows {
+			rows[i] = append(row[:1:1], row[2:]...)
+		}
+	}
+	fmt.Fprint(a.stdout, table(rows))
+}
+
+func entryRow(e catalog.Entry, now time.Time) []string {
+	row := []string{string(e.ID), e.Cluster, human.Age(now.Sub(e.ID.Time()))}
+	if e.Snapshot == nil {
+		return append(row, "-", "-", "-", "-", "-", "unreadable: "+oneLine(e.Err))
+	}
+	m := e.Snapshot.Manifest
+	present, note := presence(e.Snapshot)
+	return append(row, human.Count(m.Keys()), human.Size(m.Bytes()), present, verified(e.Verified, now), drilled(e.Drilled), note)
+}
+
+// presence is "2 of 2", or "1 of 2 !" with which stores lack the snapshot.
+func presence(s *catalog.Snapshot) (stores, note string) {
+	var lacking []string
+	for _, p := range s.Presence {
+		switch {
+		case p.Err != nil:
+			lacking = append(lacking, p.Store+" does not answer")
+		case !p.Present:
+			lacking = append(lacking, p.Store+" does not have it")
+		}
+	}
+	stores = fmt.Sprintf("%d of %d", len(s.Stores()), len(s.Presence))
+	if len(lacking) > 0 {
+		stores += " !"
+	}
+	return stores, strings.Join(lacking, ", ")
+}
+
+func verified(v *catalog.Verification, now time.Time) string {
+	switch {
+	case v == nil:
+		return "-"
+	case !v.Sound:
+		return fmt.Sprintf("%s FOUND DAMAGE, %s ago", v.Level, human.Age(now.Sub(v.Ended)))
+	}
+	return fmt.Sprintf("%s, %s ago", v.Level, human.Age(now.Sub(v.Ended)))
+}
+
+func drilled(d *catalog.Drill) string {
+	switch {
+	case d == nil:
+		return "-"
+	case !d.Proved:
+		return "NOT PROVED"
+	}
+	return "proved, RTO " + human.Duration(d.RTO.Duration())
+}

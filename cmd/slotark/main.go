@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/spf13/cobra"
+)
+
+// version is set at build time by the linker.
+var version = "dev"
+
+// Exit codes. They are an interface: scripts and cron depend on them.
+const (
+	exitDone         = 0
+	exitFailed       = 1
+	exitUsage        = 2
+	exitFindings     = 3
+	exitNoRepository = 10
+	exitRefused      = 13
+	exitInterrupted  = 130
+)
+
+const exitStatus = `
+EXIT STATUS
+   0  done
+   1  failed: the message says what and what to do
+   2  wrong usage or configuration
+   3  done, but with findings (a mirror behind, damage found, a drill not proved)
+  10  there is no repository at the given place
+  13  refused before anything was changed (an unhealthy cluster, a target that is not empty)
+ 130  interrupted`
+
+var (
+	// errFindings ends a verb that did its work and found something wrong. The
+	// verb has printed it; there is nothing more to say.
+	errFindings = errors.New("done, with findings")
+	// errUsage marks what the person who called has to correct.
+	errUsage = errors.New("wrong usage")
+)
+
+// usageError is an error in the command line or the configuration.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() []error { return []error{u.error, errUsage} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program: everything but the process around it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := &app{stdout: stdout, stderr: stderr}
+	app.terminal, _ = stderr.(*os.File) // progress is drawn where messages go
+	root := newRootCommand(app)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	code := exitCode(ctx, err)
+	app.explain(err, code)
+	return code
+}
+
+// exitCode is the one table that turns errors into exit codes.
+func exitCode(ctx context.Context, err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.Is(err, errFindings):
+		return exitFindings
+	case errors.Is(err, errUsage):
+		return exitUsage
+	case errors.Is(err, catalog.ErrNoRepository):
+		return exitNoRepository
+	case errors.Is(err, hint.ErrRefused):
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// explain says on stderr why the program ends: one line, and one for each hint.
+func (a *app) explain(err error, code int) {
+	if err == nil || errors.Is(err, errFindings) {
+		return
+	}
+	text := oneLine(err)
+	if code == exitInterrupted && errors.Is(err, context.Canceled) {
+		text = "interrupted; what was begun is undone"
+	}
+	if a.json {
+		writeJSON(a.stderr, exitError{"exit_error", code, text, hint.Of(err)})
+		return
+	}
+	fmt.Fprintf(a.stderr, "slotark: %s\n", text)
+	for _, h := range hint.Of(err) {
+		fmt.Fprintf(a.stderr, "slotark: hint: %s\n", h)
+	}
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "slotark",
+		Short: "Backup and recovery for Redis Cluster and Valkey Cluster",
+		Long: `slotark takes cluster-wide snapshots of Redis Cluster and Valkey Cluster, proves
+them whole, keeps them in one or more stores, and restores them.
+` + exitStatus,
+		Example: `  slotark snapshot --node 127.0.0.1:7001 --repo /var/backups/redis --mirror 's3://bucket/prefix?region=eu-west-1'
+  slotark list     --repo /var/backups/redis
+  slotark drill    --repo /var/backups/redis
+  slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+	}
+	root.SetVersionTemplate("slotark {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return hint.Add(usageError{err}, "see "+cmd.CommandPath()+" --help")
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	a.addFlags(root.PersistentFlags())
+	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
+		newRestoreCommand(a), newDrillCommand(a), newServeCommand(a), newVersionCommand(a))
+	return root
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/slotark/slotark/restore"
+	"github.com/slotark/slotark/restore/drill"
+	"github.com/slotark/slotark/snapshot"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/verify"
+)
+
+// The objects that --json prints, one a line. docs/json.md is their contract:
+// what is here is added to, never renamed or removed.
+
+type exitError struct {
+	Type  string   `json:"message_type"` // "exit_error"
+	Code  int      `json:"code"`
+	Error string   `json:"error"`
+	Hints []string `json:"hints,omitempty"`
+}
+
+type storeMessage struct {
+	Store  string `json:"store"`
+	Stored bool   `json:"stored"`
+	Error  string `json:"error,omitempty"`
+}
+
+type snapshotMessage struct {
+	Type     string          `json:"message_type"` // "snapshot"
+	DryRun   bool            `json:"dry_run,omitempty"`
+	ID       manifest.ID     `json:"id,omitempty"`
+	Cluster  string          `json:"cluster"`
+	Keys     uint64          `json:"keys"`
+	Bytes    int64           `json:"bytes"`
+	Slots    int             `json:"slots"`
+	Skew     catalog.Seconds `json:"skew_seconds"`
+	Elapsed  catalog.Seconds `json:"elapsed_seconds"`
+	Sources  []sourceMessage `json:"sources"`
+	Stores   []storeMessage  `json:"stores"`
+	Warnings []string        `json:"warnings,omitempty"`
+}
+
+type sourceMessage struct {
+	Slots    string `json:"slots"`
+	Address  string `json:"address"`
+	Role     string `json:"role"`
+	LagBytes int64  `json:"lag_bytes"`
+}
+
+func newSnapshotMessage(r *snapshot.Result, dryRun bool) snapshotMessage {
+	m := r.Manifest
+	msg := snapshotMessage{
+		Type: "snapshot", DryRun: dryRun, Cluster: m.Cluster, Keys: m.Keys(), Bytes: m.Bytes(), Slots: r.Slots(),
+		Skew: catalog.Seconds(m.Skew()), Elapsed: catalog.Seconds(r.Elapsed), Warnings: r.Warnings,
+		Sources: []sourceMessage{}, Stores: []storeMessage{},
+	}
+	if !dryRun {
+		msg.ID = m.ID
+	}
+	for _, p := range r.Plan {
+		msg.Sources = append(msg.Sources, sourceMessage{p.Slots.String(), p.Address, string(p.Role), p.LagBytes})
+	}
+	for _, o := range r.Outcomes {
+		store := storeMessage{Store: o.Name, Stored: o.Err == nil}
+		if o.Err != nil {
+			store.Error = oneLine(o.Err)
+		}
+		msg.Stores = append(msg.Stores, store)
+	}
+	return msg
+}
+
+type entryMessage struct {
+	Type     string                `json:"message_type"` // "snapshot_entry"
+	ID       manifest.ID           `json:"id"`
+	Cluster  string                `json:"cluster"`
+	Taken    time.Time             `json:"taken"`
+	Keys     uint64                `json:"keys"`
+	Bytes    int64                 `json:"bytes"`
+	Stores   []storeMessage        `json:"stores"`
+	Verified *catalog.Verification `json:"verified,omitempty"`
+	Drilled  *catalog.Drill        `json:"drilled,omitempty"`
+	Error    string                `json:"error,omitempty"` // why its manifest cannot be read
+}
+
+func newEntryMessage(e catalog.Entry) entryMessage {
+	msg := entryMessage{
+		Type: "snapshot_entry", ID: e.ID, Cluster: e.Cluster, Taken: e.ID.Time(),
+		Verified: e.Verified, Drilled: e.Drilled, Stores: []storeMessage{},
+	}
+	if e.Snapshot == nil {
+		msg.Error = oneLine(e.Err)
+		return msg
+	}
+	msg.Keys, msg.Bytes = e.Snapshot.Manifest.Keys(), e.Snapshot.Manifest.Bytes()
+	msg.Stores = storeMessages(e.Snapshot)
+	return msg
+}
+
+func storeMessages(s *catalog.Snapshot) []storeMessage {
+	var stores []storeMessage
+	for _, p := range s.Presence {
+		store := storeMessage{Store: p.Store, Stored: p.Present}
+		if p.Err != nil {
+			store.Error = oneLine(p.Err)
+		}
+		stores = append(stores, store)
+	}
+	return stores
+}
+
+type showMessage struct {
+	Type     string             `json:"message_type"` // "manifest"
+	Manifest *manifest.Manifest `json:"manifest"`
+	Stores   []storeMessage     `json:"stores"`
+}
+
+func newShowMessage(s *catalog.Snapshot) showMessage {
+	return showMessage{"manifest", s.Manifest, storeMessages(s)}
+}
+
+type slotMessage struct {
+	Type     string `json:"message_type"` // "slot"
+	Slot     int    `json:"slot"`
+	Keys     uint32 `json:"keys"`
+	Expiring uint32 `json:"expiring"`
+}
+
+type verificationMessage struct {
+	Type string `json:"message_type"` // "verification"
+	catalog.Verification
+	Cluster string `json:"cluster"`
+	Objects int    `json:"objects"`
+	Read    int64  `json:"bytes_read"`
+}
+
+func newVerificationMessage(s *catalog.Snapshot, r *verify.Report) verificationMessage {
+	return verificationMessage{"verification", r.Record, s.Manifest.Cluster, r.Objects, r.Read}
+}
+
+type fileMessage struct {
+	Type         string             `json:"message_type"` // "file"
+	Path         string             `json:"path"`
+	Bytes        int64              `json:"bytes"`
+	Sound        bool               `json:"sound"`
+	Unverifiable bool               `json:"unverifiable,omitempty"`
+	RDBVersion   int                `json:"rdb_version,omitempty"`
+	Engine       string             `json:"engine,omitempty"`
+	Created      *time.Time         `json:"created,omitempty"`
+	Keys         uint64             `json:"keys"`
+	Expiring     uint64             `json:"expiring"`
+	Types        map[string]uint64  `json:"types,omitempty"`
+	Findings     []manifest.Finding `json:"findings,omitempty"`
+}
+
+func newFileMessage(r *verify.FileReport) fileMessage {
+	msg := fileMessage{Type: "file", Path: r.Path, Bytes: r.Bytes, Sound: r.Damage == nil, Unverifiable: r.Unverifiable}
+	if d := r.Dump; d != nil {
+		msg.RDBVersion, msg.Engine, msg.Keys, msg.Expiring, msg.Types = d.Version, d.Engine, d.Keys, d.Expiring, d.Types
+		if !d.Created.IsZero() {
+			msg.Created = &d.Created
+		}
+	}
+	if r.Damage != nil {
+		msg.Findings = []manifest.Finding{{Code: r.Damage.Code, Severity: "error",
+			Subject: fmt.Sprintf("byte %d", r.Damage.Offset), Detail: r.Damage.Detail}}
+	}
+	return msg
+}
+
+type comparisonMessage struct {
+	Type     string             `json:"message_type"` // "comparison"
+	Equal    bool               `json:"equal"`
+	Slots    int                `json:"slots"`
+	Keys     uint64             `json:"keys"`
+	Expired  uint64             `json:"expired"`
+	Elapsed  catalog.Seconds    `json:"elapsed_seconds"`
+	Findings []manifest.Finding `json:"findings,omitempty"`
+}
+
+func newComparisonMessage(c *verify.Comparison) comparisonMessage {
+	return comparisonMessage{"comparison", c.Equal(), int(c.Slots), c.Keys, c.Expired, catalog.Seconds(c.Elapsed), c.Findings}
+}
+
+// emit prints one message as a line of JSON.
+func (a *app) emit(message any) { writeJSON(a.stdout, message) }
+
+func writeJSON(to io.Writer, message any) {
+	encoder := json.NewEncoder(to)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(message); err != nil {
+		// Standard output is gone; the exit code still tells the result.
+		return
+	}
+}
+
+// oneLine is an error's text as one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+type restoreMessage struct {
+	Type       string                `json:"message_type"` // "restore"
+	Snapshot   manifest.ID           `json:"snapshot"`
+	Cluster    string                `json:"cluster"`
+	Shards     []restoreShardMessage `json:"shards"`
+	Folders    []folderMessage       `json:"folders,omitempty"`
+	Phases     []phaseMessage        `json:"phases"`
+	Comparison *comparisonMessage    `json:"comparison,omitempty"`
+	Findings   []manifest.Finding    `json:"findings,omitempty"`
+	Notes      []string              `json:"notes,omitempty"`
+	Elapsed    catalog.Seconds       `json:"elapsed_seconds"`
+}
+
+type restoreShardMessage struct {
+	Slots    string   `json:"slots"`
+	Primary  string   `json:"primary"`
+	Replicas []string `json:"replicas"`
+	Store    string   `json:"store"`
+	Keys     uint64   `json:"keys"`
+	Bytes    int64    `json:"bytes"`
+}
+
+type folderMessage struct {
+	Path    string `json:"path"`
+	Address string `json:"address"`
+	Role    string `json:"role"`
+	Start   string `json:"start"` // the command that starts its server
+}
+
+func roleName(primary bool) string {
+	if primary {
+		return "primary"
+	}
+	return "replica"
+}
+
+type phaseMessage struct {
+	Name    string          `json:"name"`
+	Elapsed catalog.Seconds `json:"seconds"`
+}
+
+func newRestoreMessage(s *catalog.Snapshot, r *restore.Result) restoreMessage {
+	msg := restoreMessage{
+		Type: "restore", Snapshot: s.Manifest.ID, Cluster: s.Manifest.Cluster,
+		Findings: r.Findings, Notes: r.Notes, Elapsed: catalog.Seconds(r.Elapsed),
+	}
+	for _, shard := range r.Shards {
+		msg.Shards = append(msg.Shards, restoreShardMessage{shard.Slots.String(), shard.Primary,
+			append([]string{}, shard.Replicas...), shard.Store, shard.Keys, shard.Bytes})
+	}
+	for _, f := range r.Folders {
+		msg.Folders = append(msg.Folders, folderMessage{f.Path, f.Address, roleName(f.Primary), f.Start})
+	}
+	for _, p := range r.Phases {
+		msg.Phases = append(msg.Phases, phaseMessage{p.Name, catalog.Seconds(p.Elapsed)})
+	}
+	if r.Comparison != nil {
+		c := newComparisonMessage(r.Comparison)
+		msg.Comparison = &c
+	}
+	return msg
+}
+
+type drillMessage struct {
+	Type string `json:"message_type"` // "drill"
+	*drill.Report
+}

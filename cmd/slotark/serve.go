@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/scheduler"
+	"github.com/slotark/slotark/snapshot"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/spf13/cobra"
+)
+
+type serveOptions struct {
+	snapshot string
+	drill    string
+	drillOptions
+}
+
+func newServeCommand(a *app) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Take snapshots and hold drills by schedule, until stopped",
+		Long: `Take snapshots and hold drills by cron expressions, one thing at a time: a job
+that is due while another runs waits its turn, and one that is due while it runs
+itself is skipped. SIGINT or SIGTERM stops what runs, cleanly.
+
+Expressions have five fields (minute hour day month weekday), or are "@daily",
+"@every 6h" and the like. A drill takes the latest snapshot. Passwords are read
+anew for each run.
+` + exitStatus,
+		Example: `  slotark serve --config slotark.yaml
+  slotark serve --node 10.0.1.10:6379 --repo /var/backups/redis --snapshot-schedule '0 2 * * *' --drill-schedule '0 4 * * *'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), a, cmd, o) },
+	}
+	cmd.Flags().StringVar(&o.snapshot, "snapshot-schedule", "", "when to take a snapshot: a cron `EXPRESSION`")
+	cmd.Flags().StringVar(&o.drill, "drill-schedule", "", "when to drill the latest snapshot: a cron `EXPRESSION`")
+	addDrillFlags(cmd.Flags(), &o.drillOptions)
+	a.addCaptureFlags(cmd.Flags())
+	return cmd
+}
+
+// server runs the scheduled jobs.
+type server struct {
+	*app
+	cmd     *cobra.Command
+	options serveOptions
+	log     *slog.Logger
+}
+
+func runServe(ctx context.Context, a *app, cmd *cobra.Command, o serveOptions) error {
+	srv := &server{app: a, cmd: cmd, options: o, log: a.logger()}
+	s, err := srv.settings(ctx)
+	if err != nil {
+		return err
+	}
+	location, err := s.Schedule.Location()
+	if err != nil {
+		return usageError{err}
+	}
+	var jobs []scheduler.Job
+	if s.Schedule.Snapshot != "" {
+		jobs = append(jobs, scheduler.Job{Name: "snapshot", Schedule: s.Schedule.Snapshot, Timeout: s.Config.Snapshot.Timeout, Run: srv.snapshot})
+	}
+	if s.Schedule.Drill != "" {
+		jobs = append(jobs, scheduler.Job{Name: "drill", Schedule: s.Schedule.Drill, Timeout: s.Config.Drill.Timeout, Run: srv.drill})
+	}
+	if len(jobs) == 0 {
+		return hint.Add(usageError{errors.New("nothing is scheduled")},
+			"give --snapshot-schedule or --drill-schedule, or the schedule section in --config FILE")
+	}
+	schedule, err := scheduler.New(scheduler.Options{Jobs: jobs, Location: location, Logger: srv.log})
+	if err != nil {
+		return usageError{err}
+	}
+	srv.log.Info("serving", "version", version, "cluster", s.Cluster.Name, "repository", s.stores[0].String())
+	err = schedule.Run(ctx)
+	srv.log.Info("stopped")
+	return err
+}
+
+// settings are read anew for each run: passwords rotate.
+func (srv *server) settings(ctx context.Context) (*settings, error) {
+	s, err := srv.app.settings(ctx, srv.cmd, needCluster|needStores)
+	if err != nil {
+		return nil, err
+	}
+	set := srv.cmd.Flags()
+	if set.Changed("snapshot-schedule") {
+		s.Schedule.Snapshot = srv.options.snapshot
+	}
+	if set.Changed("drill-schedule") {
+		s.Schedule.Drill = srv.options.drill
+	}
+	return s, s.overrideDrill(set, srv.options.drillOptions)
+}
+
+// snapshot is one scheduled snapshot.
+func (srv *server) snapshot(ctx context.Context) error {
+	s, err := srv.settings(ctx)
+	if err != nil {
+		return err
+	}
+	result, err := snapshot.Take(ctx, s.snapshotOptions())
+	if err != nil {
+		return err
+	}
+	m := result.Manifest
+	for _, w := range result.Warnings {
+		srv.log.Warn("snapshot", "cluster", m.Cluster, "snapshot", m.ID, "warning", w)
+	}
+	for _, o := range result.Outcomes {
+		if o.Err != nil {
+			srv.log.Error("store behind", "cluster", m.Cluster, "snapshot", m.ID, "store", o.Name, "error", oneLine(o.Err))
+		}
+	}
+	srv.log.Info("snapshot is whole", "cluster", m.Cluster, "snapshot", m.ID, "keys", m.Keys(), "bytes", m.Bytes(),
+		"skew", m.Skew().Round(time.Millisecond), "elapsed", result.Elapsed.Round(time.Millisecond))
+	if !result.Complete() {
+		return fmt.Errorf("snapshot %s: %w", m.ID, errFindings)
+	}
+	return nil
+}
+
+// drill is one scheduled drill, of the latest snapshot.
+func (srv *server) drill(ctx context.Context) error {
+	s, err := srv.settings(ctx)
+	if err != nil {
+		return err
+	}
+	repository, err := catalog.Open(ctx, s.stores)
+	if err != nil {
+		return err
+	}
+	// Without a name of its own a cluster is kept as "default": the drill takes
+	// the snapshots that this server takes.
+	latest, err := repository.Find(ctx, s.Cluster.Name, catalog.Latest)
+	if err != nil {
+		return err
+	}
+	options, err := s.drillOptions(latest)
+	if err != nil {
+		return err
+	}
+	options.Logger = srv.log
+	report, err := srv.rehearse(ctx, repository, options)
+	if err != nil {
+		return err
+	}
+	for _, f := range report.Findings {
+		srv.log.Error("finding", "drill", report.ID, "snapshot", report.Snapshot, "code", f.Code, "subject", f.Subject, "detail", f.Detail)
+	}
+	if !report.Proved {
+		return fmt.Errorf("snapshot %s is not proved by drill %s: %w", report.Snapshot, report.ID, errFindings)
+	}
+	srv.log.Info("snapshot is proved", "cluster", report.Cluster, "snapshot", report.Snapshot, "drill", report.ID, "keys", report.Keys,
+		"rto", report.RTO.Duration(), "rpo", report.RPO.Duration(), "nodes", report.Nodes)
+	return nil
+}
+
+// logger writes to stderr, as JSON where --json asks for it.
+func (a *app) logger() *slog.Logger {
+	if a.json {
+		return slog.New(slog.NewJSONHandler(a.stderr, nil))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, nil))
+}

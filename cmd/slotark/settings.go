@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/config"
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/location"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// app is one run of the program.
+type app struct {
+	stdout, stderr io.Writer
+	terminal       *os.File // where progress is drawn; nil where nowhere
+	json           bool
+	flags          flags
+}
+
+// flags are what most verbs share. Each has its place in the configuration
+// file; a flag that is given wins.
+type flags struct {
+	config       string
+	cluster      string
+	nodes        []string
+	user         string
+	passwordFile string
+	tls          bool
+	tlsFiles     cluster.TLSFiles
+	nat          []string
+	timeout      time.Duration
+	repo         string
+	mirrors      []string
+	collect      string
+	prefer       string
+	dataDirs     []string
+}
+
+func (a *app) addFlags(set *pflag.FlagSet) {
+	f := &a.flags
+	set.StringVar(&f.config, "config", "", "configuration `FILE` (docs/config.md); flags win over it")
+	set.BoolVar(&a.json, "json", false, "print one JSON object a line (docs/json.md)")
+	set.StringVar(&f.cluster, "cluster", "", "the `NAME` under which the cluster's snapshots are kept (default \"default\")")
+	set.StringSliceVar(&f.nodes, "node", nil, "any node of the cluster, as `HOST:PORT`; more may be given in case one is down")
+	set.StringVar(&f.user, "user", "", "ACL user (default: the default user)")
+	set.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password, read at each run (default: $SLOTARK_PASSWORD or $REDISCLI_AUTH)")
+	set.BoolVar(&f.tls, "tls", false, "speak TLS, trusting the system's certificate authorities")
+	set.StringVar(&f.tlsFiles.CA, "tls-ca", "", "speak TLS, trusting the authority in this PEM `FILE`")
+	set.StringVar(&f.tlsFiles.Cert, "tls-cert", "", "client certificate, PEM `FILE`")
+	set.StringVar(&f.tlsFiles.Key, "tls-key", "", "client key, PEM `FILE`")
+	set.StringVar(&f.tlsFiles.ServerName, "tls-server-name", "", "the `NAME` in the nodes' certificates, where it is not their address")
+	set.BoolVar(&f.tlsFiles.InsecureSkipVerify, "tls-insecure", false, "do not check the nodes' certificates")
+	set.StringSliceVar(&f.nat, "nat", nil, "reach an announced address elsewhere: `ANNOUNCED=REACHABLE`, both HOST:PORT")
+	set.DurationVar(&f.timeout, "timeout", 0, "for connecting to a node and for each command (default 5s)")
+	set.StringVar(&f.repo, "repo", "", "the repository's primary store: a folder, or s3://BUCKET/PREFIX?region=…&endpoint=…&path_style=true")
+	set.StringArrayVar(&f.mirrors, "mirror", nil, "a further store that receives every object; may be repeated")
+}
+
+// addCaptureFlags are those of the verbs that take snapshots.
+func (a *app) addCaptureFlags(set *pflag.FlagSet) {
+	f := &a.flags
+	set.StringVar(&f.collect, "collect", "", "how to get the dumps: bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
+	set.StringVar(&f.prefer, "prefer", "", "which node of a shard to ask: replica or primary (default replica)")
+	set.StringSliceVar(&f.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
+}
+
+// need is what a verb cannot do without.
+type need int
+
+const (
+	needCluster need = 1 << iota // nodes to connect to
+	needStores                   // a repository
+)
+
+// settings are the configuration, the flags over it, and what is opened by
+// them.
+type settings struct {
+	*config.Config
+	named  string // the cluster's name where one was given; "" otherwise
+	access *cluster.Access
+	stores []storage.Named
+}
+
+// settings reads the configuration and the flags, and checks that what the
+// verb needs is there.
+func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*settings, error) {
+	c := config.Default()
+	if a.flags.config != "" {
+		loaded, err := config.Load(a.flags.config)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		c = loaded
+	}
+	if err := a.override(c, cmd.Flags()); err != nil {
+		return nil, usageError{err}
+	}
+	s := &settings{Config: c, named: c.Cluster.Name}
+	if c.Cluster.Name == "" {
+		c.Cluster.Name = "default"
+	}
+	if err := manifest.ValidateClusterName(c.Cluster.Name); err != nil {
+		return nil, usageError{err}
+	}
+	if needs&needCluster != 0 && len(c.Cluster.Nodes) == 0 {
+		return nil, hint.Add(usageError{errors.New("no node of the cluster was named")}, "name one: --node HOST:PORT, or cluster.nodes in --config FILE")
+	}
+	if needs&needStores != 0 && c.Repository.Primary == "" {
+		return nil, hint.Add(usageError{errors.New("no repository was named")}, "name one: --repo FOLDER or --repo s3://BUCKET/PREFIX, or repository.primary in --config FILE")
+	}
+	var err error
+	if s.access, err = a.access(c); err != nil {
+		return nil, usageError{err}
+	}
+	if needs&needStores != 0 {
+		s.stores, err = openStores(ctx, c)
+	}
+	return s, err
+}
+
+// override lays the flags that were given over the configuration.
+func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
+	f := &a.flags
+	given := func(name string) bool { return set.Changed(name) }
+	overrideText := func(name string, value string, into *string) {
+		if given(name) {
+			*into = value
+		}
+	}
+	overrideText("cluster", f.cluster, &c.Cluster.Name)
+	overrideText("user", f.user, &c.Cluster.Username)
+	overrideText("password-file", f.passwordFile, &c.Cluster.PasswordFile)
+	overrideText("repo", f.repo, &c.Repository.Primary)
+	overrideText("collect", f.collect, &c.Snapshot.Collect)
+	if given("node") {
+		c.Cluster.Nodes = f.nodes
+	}
+	if given("mirror") {
+		c.Repository.Mirrors = f.mirrors
+	}
+	if given("timeout") {
+		c.Cluster.Timeout = f.timeout
+	}
+	if given("prefer") {
+		if f.prefer != "replica" && f.prefer != "primary" {
+			return fmt.Errorf("--prefer %q: want replica or primary", f.prefer)
+		}
+		c.Snapshot.PreferReplica = f.prefer == "replica"
+	}
+	for _, pair := range f.dataDirs {
+		addr, folder, ok := strings.Cut(pair, "=")
+		if !ok {
+			return fmt.Errorf("--data-dir %q: want HOST:PORT=FOLDER", pair)
+		}
+		if c.Snapshot.DataDirs == nil {
+			c.Snapshot.DataDirs = map[string]string{}
+		}
+		c.Snapshot.DataDirs[addr] = folder
+	}
+	// What the flags made of it is held to the same rules as a file.
+	return c.Validate()
+}
+
+// access is how the cluster's nodes are reached. The password is read here,
+// anew at each run, because it rotates.
+func (a *app) access(c *config.Config) (*cluster.Access, error) {
+	access := &cluster.Access{Username: c.Cluster.Username, Timeout: c.Cluster.Timeout, NAT: cluster.NAT(c.Cluster.NAT)}
+	if len(a.flags.nat) > 0 {
+		nat, err := cluster.ParseNAT(a.flags.nat)
+		if err != nil {
+			return nil, err
+		}
+		access.NAT = nat
+	}
+	password, err := a.password(c.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	access.Password = cluster.Secret(password)
+	files, secure := a.flags.tlsFiles, a.flags.tls
+	if t := c.Cluster.TLS; t != nil && files == (cluster.TLSFiles{}) {
+		files = cluster.TLSFiles{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify}
+		secure = true
+	}
+	if secure || files != (cluster.TLSFiles{}) {
+		access.TLS, err = cluster.LoadTLS(files)
+	}
+	return access, err
+}
+
+// passwordEnv are the environment variables that hold the password where
+// nothing else was said: ours, and redis-cli's.
+var passwordEnv = []string{"SLOTARK_PASSWORD", "REDISCLI_AUTH"}
+
+func (a *app) password(c config.Cluster) (string, error) {
+	if c.PasswordFile == "" && c.PasswordEnv == "" {
+		for _, name := range passwordEnv {
+			if password := os.Getenv(name); password != "" {
+				return password, nil
+			}
+		}
+		return "", nil
+	}
+	password, warning, err := c.Password()
+	if warning != "" {
+		fmt.Fprintf(a.stderr, "slotark: warning: %s\n", warning)
+	}
+	return password, err
+}
+
+// openStores opens the primary and the mirrors, and gives each a name of its
+// own. It is the one place where stores are stacked.
+func openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
+	var stores []storage.Named
+	taken := map[string]bool{}
+	for _, url := range append([]string{c.Repository.Primary}, c.Repository.Mirrors...) {
+		store, err := location.Open(ctx, url)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		for n := 2; taken[store.Name]; n++ {
+			store.Name = fmt.Sprintf("%s-%d", strings.TrimSuffix(store.Name, fmt.Sprintf("-%d", n-1)), n)
+		}
+		taken[store.Name] = true
+		stores = append(stores, store)
+	}
+	return stores, nil
+}
+
+// Arguments: cobra's own messages do not say what to do.
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])}
+	}
+	return nil
+}
+
+func oneID(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return hint.Add(usageError{fmt.Errorf("%s takes one snapshot: its id, the beginning of it, or \"latest\"", cmd.CommandPath())}, "see which there are: slotark list")
+	}
+	return nil
+}
+
+func atLeastOneID(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return hint.Add(usageError{fmt.Errorf("%s takes snapshots (an id, the beginning of one, or \"latest\") or dump files", cmd.CommandPath())}, "see which snapshots there are: slotark list")
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"fmt"
+
+	"github.com/slotark/slotark/internal/hint"
+)
+
+// Codes of problems, each with what a person does about it.
+const (
+	CodeUnreachable = "unreachable" // a node does not answer
+	CodeFailed      = "failed"      // nodes flag a node as failed
+	CodeSuspected   = "suspected"   // nodes flag a node as perhaps failed (pfail)
+	CodeHandshake   = "handshake"   // a node is just being met
+	CodeNoAddress   = "no-address"  // nobody knows a node's address
+	CodeState       = "state"       // cluster_state is not ok
+	CodeUncovered   = "uncovered"   // slots without an owner
+	CodeOpenSlot    = "open-slot"   // a slot is being moved, or was left half moved
+	CodeDisagree    = "disagree"    // two nodes hold different views
+	CodeOrphan      = "orphan"      // a replica of nothing that is there
+	CodeLoading     = "loading"     // a primary still reads its data
+	CodeWrongNode   = "wrong-node"  // another node answers at a node's address
+)
+
+var advice = map[string]string{
+	CodeUnreachable: hintReach,
+	CodeFailed:      "Bring the node back, or fail over to one of its replicas, and try again.",
+	CodeSuspected:   "Wait until the cluster has decided whether the node failed, and try again.",
+	CodeHandshake:   "Wait until the new node has joined, and try again.",
+	CodeNoAddress:   "Bring the node back, or remove it from every node with CLUSTER FORGET.",
+	CodeState:       "See CLUSTER INFO on the node: slots without an owner, or too few primaries reachable.",
+	CodeUncovered:   "Give the slots an owner (redis-cli --cluster fix), and try again.",
+	CodeOpenSlot:    "Let the resharding finish, or close the slot with CLUSTER SETSLOT … STABLE (redis-cli --cluster fix), and try again.",
+	CodeDisagree:    "Wait until the change that is under way has spread to every node, and try again.",
+	CodeOrphan:      "Attach the replica to a primary with CLUSTER REPLICATE, or remove it.",
+	CodeLoading:     "Wait until the node has loaded its data, and try again.",
+	CodeWrongNode:   "Check the address mapping: it leads to another node than the one that announces this address.",
+}
+
+// Problem is one reason why a cluster is not fit to be worked on.
+type Problem struct {
+	Code    string // one of the codes above
+	Subject string // "node 10.0.0.1:6379", "slots 0-99", "slot 42"
+	Detail  string // what is wrong with it, without the subject
+}
+
+func (p Problem) String() string { return p.Subject + ": " + p.Detail }
+
+// UnhealthyError is returned by [Discover] for a cluster that is not whole or
+// not at rest. Nothing was changed: errors.Is knows it as [hint.ErrRefused],
+// and the hint says what to do about the first problem.
+type UnhealthyError struct{ Problems []Problem }
+
+func (e *UnhealthyError) Error() string {
+	if more := len(e.Problems) - 1; more > 0 {
+		return fmt.Sprintf("check cluster: %s (and %d more)", e.Problems[0], more)
+	}
+	return fmt.Sprintf("check cluster: %s", e.Problems[0])
+}
+
+// unhealthy builds the error of at least one problem.
+func unhealthy(problems []Problem) error {
+	return hint.Refuse(&UnhealthyError{problems}, advice[problems[0].Code])
+}

@@ -1,0 +1,175 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Config is the whole file. The tags are the keys.
+type Config struct {
+	Cluster    Cluster    `yaml:"cluster"`
+	Repository Repository `yaml:"repository"`
+	Snapshot   Snapshot   `yaml:"snapshot"`
+	Drill      Drill      `yaml:"drill"`
+	Schedule   Schedule   `yaml:"schedule"`
+}
+
+// Cluster is which cluster to save, and how to reach it.
+type Cluster struct {
+	Name         string            `yaml:"name"`          // its name in the repository
+	Nodes        []string          `yaml:"nodes"`         // "host:port"; one that answers suffices
+	Username     string            `yaml:"username"`      // ACL user; empty is default
+	PasswordFile string            `yaml:"password_file"` // read at each run
+	PasswordEnv  string            `yaml:"password_env"`  // name of an environment variable
+	TLS          *TLS              `yaml:"tls"`           // nil: no TLS
+	NAT          map[string]string `yaml:"nat"`           // announced "host:port" to reachable "host:port"
+	Timeout      time.Duration     `yaml:"timeout"`       // of a dial, and of each command
+}
+
+// TLS is how a connection is secured: what LoadTLS of internal/cluster takes.
+type TLS struct {
+	CA                 string `yaml:"ca"`   // PEM file; empty: the system's authorities
+	Cert               string `yaml:"cert"` // PEM file
+	Key                string `yaml:"key"`  // PEM file
+	ServerName         string `yaml:"server_name"`
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"`
+}
+
+// Repository is where snapshots are kept: URLs of stores.
+type Repository struct {
+	Primary string   `yaml:"primary"`
+	Mirrors []string `yaml:"mirrors"`
+}
+
+// Snapshot is how snapshots are taken.
+type Snapshot struct {
+	Collect       string            `yaml:"collect"`        // "auto", "bgsave" or "stream"
+	PreferReplica bool              `yaml:"prefer_replica"` // dump from a replica where a healthy one is near
+	MaxLag        Size              `yaml:"max_lag"`        // a replica further behind is not dumped from
+	DataDirs      map[string]string `yaml:"data_dirs"`      // "host:port" of a node to its data folder as seen from here
+	Timeout       time.Duration     `yaml:"timeout"`        // of a whole snapshot
+}
+
+// Drill is how restores are rehearsed.
+type Drill struct {
+	Runtime string        `yaml:"runtime"` // "auto", "docker" or "process"
+	Image   string        `yaml:"image"`   // container image; empty: made from the local redis-server
+	Timeout time.Duration `yaml:"timeout"` // of a whole drill
+}
+
+// Schedule is when `slotark serve` does what. An empty one is never.
+type Schedule struct {
+	Snapshot string `yaml:"snapshot"` // cron expression
+	Drill    string `yaml:"drill"`    // cron expression
+	TimeZone string `yaml:"time_zone"`
+}
+
+// Default is what holds where there is no file, or the file says nothing.
+func Default() *Config {
+	return &Config{
+		Cluster:  Cluster{Timeout: 5 * time.Second},
+		Snapshot: Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
+		Drill:    Drill{Runtime: "auto", Timeout: time.Hour},
+		Schedule: Schedule{TimeZone: "UTC"},
+	}
+}
+
+// Load reads and checks a file. Names of other files and folders in it are taken
+// relative to its own folder. An error that is about what the file says is an *[Invalid].
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	c, err := parse(path, text)
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Dir(path)
+	c.Cluster.PasswordFile = beside(folder, c.Cluster.PasswordFile)
+	if tls := c.Cluster.TLS; tls != nil {
+		tls.CA, tls.Cert, tls.Key = beside(folder, tls.CA), beside(folder, tls.Cert), beside(folder, tls.Key)
+	}
+	c.Repository.Primary = storeBeside(folder, c.Repository.Primary)
+	for i, mirror := range c.Repository.Mirrors {
+		c.Repository.Mirrors[i] = storeBeside(folder, mirror)
+	}
+	return c, nil
+}
+
+// storeBeside is beside for a store, which is a folder's name or a URL.
+func storeBeside(folder, location string) string {
+	if strings.Contains(location, ":") {
+		return location
+	}
+	return beside(folder, location)
+}
+
+// beside makes a file's name relative to a folder, if it is relative at all.
+func beside(folder, name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(folder, name)
+}
+
+func parse(name string, text []byte) (*Config, error) {
+	c := Default()
+	d := &decoder{file: filepath.Base(name), lines: map[string]int{}}
+	d.document(text, c)
+	broken := len(d.problems) // a value that could not be read cannot be judged either
+	for _, p := range c.problems() {
+		if !d.alreadyTold(p.Path, broken) {
+			d.report(d.lineOf(p.Path), p.Path, "%s", p.Text)
+		}
+	}
+	slices.SortStableFunc(d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if err := invalid(d.problems); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Problem is one thing wrong with a configuration.
+type Problem struct {
+	File string // empty for what did not come from a file
+	Line int
+	Path string // such as "cluster.nodes[1]"
+	Text string
+}
+
+// String is one line: "slotark.yaml:7: schedule.snapshot: …".
+func (p Problem) String() string {
+	where := ""
+	if p.File != "" {
+		where = fmt.Sprintf("%s:%d: ", p.File, p.Line)
+	}
+	if p.Path != "" {
+		where += p.Path + ": "
+	}
+	return where + p.Text
+}
+
+// Invalid is all that is wrong with a configuration.
+type Invalid struct{ Problems []Problem }
+
+// Error is a line for each problem.
+func (e *Invalid) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func invalid(problems []Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return &Invalid{problems}
+}

@@ -1,0 +1,170 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // time zones where the system has none, as in a small container
+
+	"github.com/slotark/slotark/scheduler"
+	"github.com/slotark/slotark/snapshot/manifest"
+)
+
+// Validate checks what can be checked without asking anybody. It finds the
+// same in a configuration put together from flags as in one from a file. What
+// a verb needs and has not got is the verb's to say.
+func (c *Config) Validate() error { return invalid(c.problems()) }
+
+// Location is the time zone of the schedules.
+func (s Schedule) Location() (*time.Location, error) {
+	location, err := time.LoadLocation(s.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a time zone: want a name such as UTC or Europe/Berlin", s.TimeZone)
+	}
+	return location, nil
+}
+
+// problems is everything wrong, in the order of the keys.
+func (c *Config) problems() []Problem {
+	v := &validator{}
+	v.cluster(&c.Cluster)
+	v.repository(&c.Repository)
+	v.snapshot(&c.Snapshot)
+	v.drill(&c.Drill)
+	v.schedule(&c.Schedule)
+	return v.problems
+}
+
+type validator struct{ problems []Problem }
+
+func (v *validator) report(path, format string, args ...any) {
+	v.problems = append(v.problems, Problem{Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+func (v *validator) cluster(c *Cluster) {
+	if c.Name != "" {
+		if err := manifest.ValidateClusterName(c.Name); err != nil {
+			v.report("cluster.name", "%v", err)
+		}
+	}
+	for i, node := range c.Nodes {
+		v.address(fmt.Sprintf("cluster.nodes[%d]", i), node)
+	}
+	if c.PasswordFile != "" && c.PasswordEnv != "" {
+		v.report("cluster.password_env", "there is a password_file too: give one of them")
+	}
+	if c.PasswordEnv != "" && strings.ContainsAny(c.PasswordEnv, "= $\x00") {
+		// Perhaps the password itself: it is not repeated.
+		v.report("cluster.password_env", "want the name of an environment variable, such as REDIS_PASSWORD")
+	}
+	if tls := c.TLS; tls != nil && (tls.Cert == "") != (tls.Key == "") {
+		v.report("cluster.tls", "cert and key belong together: give both or none")
+	}
+	for _, announced := range slices.Sorted(maps.Keys(c.NAT)) {
+		path := "cluster.nat[" + announced + "]"
+		if v.address(path, announced) {
+			v.address(path, c.NAT[announced])
+		}
+	}
+	v.positive("cluster.timeout", c.Timeout)
+}
+
+func (v *validator) repository(r *Repository) {
+	seen := map[string]string{}
+	check := func(path, location string) {
+		if first, twice := seen[location]; twice {
+			v.report(path, "is the same place as %s: a copy there protects nothing", first)
+			return
+		}
+		seen[location] = path
+		v.location(path, location)
+	}
+	if r.Primary != "" {
+		check("repository.primary", r.Primary)
+	} else if len(r.Mirrors) > 0 {
+		v.report("repository.primary", "is missing, and there are mirrors: one store is the primary")
+	}
+	for i, mirror := range r.Mirrors {
+		check(fmt.Sprintf("repository.mirrors[%d]", i), mirror)
+	}
+}
+
+// location checks a store's URL as far as no store has to be asked. A URL that
+// carries credentials is refused, and not repeated.
+func (v *validator) location(path, location string) {
+	u, err := url.Parse(location)
+	switch {
+	case err != nil || u.User != nil:
+		v.report(path, "want a store: a folder, file:///folder or s3://bucket/prefix?region=REGION, without credentials in it: those come from the environment or a profile")
+	case u.Scheme == "" && location != "": // a folder
+	case u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path):
+	case u.Scheme == "s3" && u.Host != "":
+	default:
+		v.report(path, "%q is not a store: want a folder, file:///folder or s3://bucket/prefix?region=REGION", location)
+	}
+}
+
+func (v *validator) snapshot(s *Snapshot) {
+	v.oneOf("snapshot.collect", s.Collect, "auto", "bgsave", "stream")
+	for _, node := range slices.Sorted(maps.Keys(s.DataDirs)) {
+		path := "snapshot.data_dirs[" + node + "]"
+		if v.address(path, node) && !filepath.IsAbs(s.DataDirs[node]) {
+			v.report(path, "%q is not an absolute path", s.DataDirs[node])
+		}
+	}
+	if s.MaxLag <= 0 {
+		v.report("snapshot.max_lag", "want more than nothing, such as 16MiB")
+	}
+	v.positive("snapshot.timeout", s.Timeout)
+}
+
+func (v *validator) drill(d *Drill) {
+	v.oneOf("drill.runtime", d.Runtime, "auto", "docker", "process")
+	if d.Runtime == "process" && d.Image != "" {
+		v.report("drill.image", "an image means nothing to runtime: process")
+	}
+	v.positive("drill.timeout", d.Timeout)
+}
+
+func (v *validator) schedule(s *Schedule) {
+	for _, job := range []struct{ path, expression string }{{"schedule.snapshot", s.Snapshot}, {"schedule.drill", s.Drill}} {
+		if job.expression == "" {
+			continue
+		}
+		if err := scheduler.CheckSchedule(job.expression); err != nil {
+			v.report(job.path, "%v", err)
+		}
+	}
+	if _, err := s.Location(); err != nil {
+		v.report("schedule.time_zone", "%v", err)
+	}
+}
+
+// address checks "host:port", IPv6 addresses in brackets.
+func (v *validator) address(path, address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	number, portErr := strconv.Atoi(port)
+	if err != nil || portErr != nil || host == "" || number < 1 || number > 65535 {
+		v.report(path, "%q is not an address: want HOST:PORT, such as 10.0.1.10:6379 or [fd00::1]:6379", address)
+		return false
+	}
+	return true
+}
+
+func (v *validator) oneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		v.report(path, "%q is not known: want %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+func (v *validator) positive(path string, d time.Duration) {
+	if d <= 0 {
+		v.report(path, "want more than nothing, such as 30s: every wait has a limit")
+	}
+}

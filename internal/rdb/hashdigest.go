@@ -1,0 +1,224 @@
+package rdb
+
+import (
+	"math"
+	"strconv"
+)
+
+// maxTemplateBytes bounds the field names kept for hash templates.
+const maxTemplateBytes = 256 << 20
+
+func (d *digester) hashmap(typ byte, items *bag) error {
+	switch typ {
+	case typeHashZipmap:
+		return d.hashPacked(&d.zipmap, items)
+	case typeHashZiplist:
+		return d.hashPacked(&d.ziplist, items)
+	case typeHashListpack:
+		return d.hashPacked(&d.listpack, items)
+	case typeHashListpackEx:
+		if err := d.in.skip(8); err != nil { // the earliest expiry, again
+			return err
+		}
+		return d.hashExpiring(items)
+	case typeHashListpackExRC:
+		return d.hashExpiring(items)
+	case typeTemplateLPRef:
+		return d.hashTemplateListpack(items)
+	case typeTemplateArrayRef:
+		return d.hashTemplateArray(items)
+	case typeHash:
+		return d.repeat(2, func() error { return d.pair(noExpiry, items) })
+	case typeHashMetaRC:
+		if d.r.header.valkey() {
+			return d.repeat(10, func() error { return d.pairThenExpiry(items) })
+		}
+		return d.repeat(3, func() error { return d.expiryThenPair(nil, items) })
+	}
+	// HASH_METADATA: expiries are relative to the earliest, one higher, so
+	// that zero can mean none.
+	earliest, err := d.in.uint64()
+	if err != nil {
+		return err
+	}
+	return d.repeat(3, func() error { return d.expiryThenPair(&earliest, items) })
+}
+
+// pair consumes a field and its value.
+func (d *digester) pair(expiry uint64, items *bag) error {
+	if err := d.fieldAndValue(); err != nil {
+		return err
+	}
+	d.hash.number(expiry)
+	items.add(d.hash.sum())
+	return nil
+}
+
+func (d *digester) fieldAndValue() error {
+	d.hash.begin(tagField)
+	if err := d.text(); err != nil {
+		return err
+	}
+	return d.text()
+}
+
+// pairThenExpiry consumes Valkey's HASH_2 field: its expiry follows, -1 for none.
+func (d *digester) pairThenExpiry(items *bag) error {
+	if err := d.fieldAndValue(); err != nil {
+		return err
+	}
+	expiry, err := d.in.uint64()
+	if err != nil {
+		return err
+	}
+	if expiry == math.MaxUint64 {
+		expiry = noExpiry
+	}
+	d.hash.number(expiry)
+	items.add(d.hash.sum())
+	return nil
+}
+
+// expiryThenPair consumes a field behind its expiry: absolute, or one more than
+// its distance from the earliest.
+func (d *digester) expiryThenPair(earliest *uint64, items *bag) error {
+	at := d.in.offset()
+	expiry, err := d.in.number()
+	if err != nil {
+		return err
+	}
+	if expiry != 0 && earliest != nil {
+		expiry--
+		if *earliest > math.MaxInt64 || expiry > math.MaxInt64-*earliest {
+			return damage(CodeValue, at, "a field expires %d ms after %d", expiry, *earliest)
+		}
+		expiry += *earliest
+	}
+	return d.pair(expiry, items)
+}
+
+// hashPacked walks fields and values by turns.
+func (d *digester) hashPacked(p packed, items *bag) error {
+	at := d.in.offset()
+	isValue := false
+	err := d.each(p, func(text []byte) error {
+		if !isValue {
+			d.hash.begin(tagField)
+		}
+		d.hash.text(text)
+		if isValue {
+			d.hash.number(noExpiry)
+			items.add(d.hash.sum())
+		}
+		isValue = !isValue
+		return nil
+	})
+	if err == nil && isValue {
+		err = damage(CodeValue, at, "a hash's last field has no value")
+	}
+	return err
+}
+
+// hashExpiring walks fields, values and expiries by turns.
+func (d *digester) hashExpiring(items *bag) error {
+	at := d.in.offset()
+	elements := 0
+	err := d.each(&d.listpack, func(text []byte) error {
+		elements++
+		if elements%3 != 0 {
+			if elements%3 == 1 {
+				d.hash.begin(tagField)
+			}
+			d.hash.text(text)
+			return nil
+		}
+		expiry, err := strconv.ParseInt(string(text), 10, 64)
+		if err != nil || expiry < 0 {
+			return damage(CodeValue, at, "%s is no field's expiry", quoteKey(text))
+		}
+		d.hash.number(uint64(expiry))
+		items.add(d.hash.sum())
+		return nil
+	})
+	if err == nil && elements%3 != 0 {
+		err = damage(CodeValue, at, "a hash's last field has no value or no expiry")
+	}
+	return err
+}
+
+// template consumes the field names of a hash template and keeps them.
+func (d *digester) template(id, fields uint64) error {
+	var names []string
+	for range fields {
+		at := d.in.offset()
+		name, err := d.in.appendString(d.blob[:0], maxString)
+		if err != nil {
+			return err
+		}
+		d.blob = name
+		if d.kept += len(name) + 16; d.kept > maxTemplateBytes {
+			return damage(CodeLength, at, "the field names of hash templates take more than %d bytes", maxTemplateBytes)
+		}
+		names = append(names, string(name))
+	}
+	d.templates[id] = names
+	return nil
+}
+
+// hashTemplateListpack walks a template's id and the values of its fields.
+func (d *digester) hashTemplateListpack(items *bag) error {
+	at := d.in.offset()
+	var names []string
+	seen := -1 // the id is not a value
+	err := d.each(&d.listpack, func(text []byte) error {
+		if seen++; seen == 0 {
+			id, err := strconv.ParseUint(string(text), 10, 64)
+			known := err == nil
+			if known {
+				names, known = d.templates[id]
+			}
+			if !known {
+				return damage(CodeValue, at, "hash template %s was not defined before", quoteKey(text))
+			}
+			return nil
+		}
+		if seen > len(names) {
+			return damage(CodeValue, at, "a hash has more values than the %d fields of its template", len(names))
+		}
+		d.templateField(names[seen-1])
+		d.hash.text(text)
+		d.hash.number(noExpiry)
+		items.add(d.hash.sum())
+		return nil
+	})
+	if err == nil && (seen < 0 || seen != len(names)) {
+		err = damage(CodeValue, at, "a hash has %d values for the %d fields of its template", seen, len(names))
+	}
+	return err
+}
+
+func (d *digester) hashTemplateArray(items *bag) error {
+	at := d.in.offset()
+	id, err := d.in.number()
+	if err != nil {
+		return err
+	}
+	names, known := d.templates[id]
+	if !known {
+		return damage(CodeValue, at, "hash template %d was not defined before", id)
+	}
+	for _, name := range names {
+		d.templateField(name)
+		if err := d.text(); err != nil {
+			return err
+		}
+		d.hash.number(noExpiry)
+		items.add(d.hash.sum())
+	}
+	return nil
+}
+
+func (d *digester) templateField(name string) {
+	d.hash.begin(tagField)
+	d.hash.text([]byte(name))
+}

@@ -1,0 +1,116 @@
+package rdb
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+)
+
+// packed walks the elements of a blob in which Redis keeps a small collection.
+// Every length is checked against the blob before it is used, and every
+// redundancy of the format is held against what is there.
+type packed interface {
+	// open begins a blob. What was open before is forgotten.
+	open(blob []byte) error
+	// next returns the next element, valid until the next call, or nil at the
+	// end; an empty element is not nil. Numbers come as decimal text.
+	next() ([]byte, error)
+}
+
+// number is memory for elements that are stored as integers.
+type number [24]byte
+
+// text is n in decimal.
+func (b *number) text(n int64) []byte { return strconv.AppendInt(b[:0], n, 10) }
+
+// intset is SET_INTSET's blob: width in four bytes, count in four, then the
+// numbers, little-endian.
+type intset struct {
+	rest   []byte
+	width  int
+	memory number
+}
+
+func (s *intset) open(blob []byte) error {
+	if len(blob) < 8 {
+		return fmt.Errorf("an intset of %d bytes has no header", len(blob))
+	}
+	width := binary.LittleEndian.Uint32(blob)
+	count := binary.LittleEndian.Uint32(blob[4:])
+	if width != 2 && width != 4 && width != 8 {
+		return fmt.Errorf("an intset's numbers cannot take %d bytes", width)
+	}
+	if uint64(len(blob)-8) != uint64(width)*uint64(count) {
+		return fmt.Errorf("an intset of %d bytes cannot hold %d numbers of %d bytes", len(blob), count, width)
+	}
+	s.rest, s.width = blob[8:], int(width)
+	return nil
+}
+
+func (s *intset) next() ([]byte, error) {
+	if len(s.rest) == 0 {
+		return nil, nil
+	}
+	value := littleInt(s.rest[:s.width])
+	s.rest = s.rest[s.width:]
+	return s.memory.text(value), nil
+}
+
+// littleInt reads a signed little-endian integer of one to eight bytes.
+func littleInt(p []byte) int64 {
+	var n uint64
+	for i, b := range p {
+		n |= uint64(b) << (8 * i)
+	}
+	shift := 64 - 8*len(p)
+	return int64(n<<shift) >> shift
+}
+
+// zipmap is HASH_ZIPMAP's blob, of Redis before 2.6: fields and values by turns,
+// after each value's length a count of unused bytes behind it.
+type zipmap struct {
+	rest    []byte
+	isValue bool
+}
+
+func (z *zipmap) open(blob []byte) error {
+	if len(blob) < 2 {
+		return fmt.Errorf("a zipmap of %d bytes has no header", len(blob))
+	}
+	z.rest, z.isValue = blob[1:], false
+	return nil
+}
+
+func (z *zipmap) next() ([]byte, error) {
+	if len(z.rest) == 0 {
+		return nil, fmt.Errorf("a zipmap has no end")
+	}
+	if z.rest[0] == 0xff {
+		if len(z.rest) > 1 || z.isValue {
+			return nil, fmt.Errorf("a zipmap ends in the middle")
+		}
+		return nil, nil
+	}
+	n, header := uint64(z.rest[0]), 1
+	if n == 254 {
+		if len(z.rest) < 5 {
+			return nil, fmt.Errorf("a zipmap ends inside a length")
+		}
+		n, header = uint64(binary.LittleEndian.Uint32(z.rest[1:])), 5
+	}
+	unused := uint64(0)
+	if z.isValue {
+		if len(z.rest) <= header {
+			return nil, fmt.Errorf("a zipmap ends inside a length")
+		}
+		unused = uint64(z.rest[header])
+		header++
+	}
+	body := z.rest[header:]
+	if n+unused > uint64(len(body)) {
+		return nil, fmt.Errorf("a zipmap's element of %d bytes has %d", n, len(body))
+	}
+	z.rest = body[n+unused:]
+	z.isValue = !z.isValue
+	return body[:n:n], nil
+}

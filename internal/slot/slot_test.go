@@ -1,0 +1,79 @@
+package slot_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/slotark/slotark/internal/slot"
+)
+
+// The expected slots are CLUSTER KEYSLOT's answers on Redis 7.0.15.
+func TestOf(t *testing.T) {
+	cases := map[string]int{
+		"":                   0,
+		"123456789":          12739, // CRC16 0x31C3, the specification's check value
+		"foo":                12182,
+		"{foo}bar":           12182,
+		"foo{}{bar}":         8363, // an empty first tag means no tag
+		"foo{{bar}}zap":      4015, // the tag is "{bar"
+		"foo{bar}{zap}":      5061, // the first tag counts
+		"{user1000}.a":       3443,
+		"{unclosed":          470,
+		"\x00\xff{\x00}\x7f": 0,
+	}
+	for key, want := range cases {
+		if got := slot.Of([]byte(key)); got != want {
+			t.Errorf("slot of %q is %d, want %d", key, got, want)
+		}
+	}
+}
+
+func TestSetRanges(t *testing.T) {
+	for _, text := range []string{"0", "16383", "0-16383", "0-63", "64", "1,3,5-7", "63-64,16382-16383"} {
+		set, err := slot.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := set.String(); got != text {
+			t.Errorf("%q came back as %q", text, got)
+		}
+	}
+	if got := slot.SetOf().String(); got != "none" {
+		t.Errorf("the empty set reads %q", got)
+	}
+}
+
+func TestSetAlgebra(t *testing.T) {
+	low, high := slot.SetOf(slot.Range{First: 0, Last: 9}), slot.SetOf(slot.Range{First: 5, Last: 14})
+	for name, got := range map[string]slot.Set{
+		"0-14": low.Union(high), "5-9": low.Intersect(high), "0-4": low.Minus(high), "15-16383": slot.Full().Minus(low.Union(high)),
+	} {
+		if got.String() != name {
+			t.Errorf("got %s, want %s", got, name)
+		}
+	}
+	if n := slot.Full().Len(); n != slot.Count {
+		t.Errorf("the full set holds %d slots", n)
+	}
+}
+
+func TestSetJSON(t *testing.T) {
+	want := slot.SetOf(slot.Range{First: 3, Last: 9}, slot.Range{First: 11, Last: 11})
+	text, err := json.Marshal(want)
+	if err != nil || string(text) != `"3-9,11"` {
+		t.Fatalf("%s %v", text, err)
+	}
+	var got slot.Set
+	if err := json.Unmarshal(text, &got); err != nil || got != want {
+		t.Errorf("read back %s, %v", got, err)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, text := range []string{"16384", "-1", "5-4", "a", "1-", "1-2-3", "0-99999999999999999999"} {
+		if set, err := slot.Parse(text); err == nil || !strings.Contains(err.Error(), "16383") {
+			t.Errorf("%q gave %s, %v", text, set, err)
+		}
+	}
+}

@@ -1,0 +1,41 @@
+// Package restore rebuilds a cluster from a snapshot, with the same slots on
+// the same number of shards: by seeding (data folders for nodes that are not
+// started yet) or by replay (RESTORE into running, empty nodes).
+//
+// Invariant: a restore that did not come to its end never looks like one that
+// did. Seeded folders get their names when all of them are whole; replay
+// changes only nodes that were proved empty and alone, and makes them so again
+// when anything stops it.
+//
+// Seeding, [Options].ToDir:
+//
+//  1. check: the folder is empty, the addresses fit the shards, and where the
+//     snapshot's own addresses are taken, nobody answers there any more.
+//  2. seed: every shard's dump streams from the store into its primary's
+//     folder, checked against the manifest and inspected on its way. A store
+//     whose copy is damaged is passed over for the next that has one.
+//  3. name: each node gets a nodes.conf with a new node id, the snapshot's
+//     slots and an epoch of its own. Then the folders get their names.
+//
+// Replay, [Options].To:
+//
+//  1. check: every node is asked for everything that could forbid it. All
+//     objections come in one error, and nothing was changed.
+//  2. assign: epochs 1 to N, which a node takes only while it knows nobody;
+//     then the slots. Both come before MEET: two nodes of one epoch, or of one
+//     slot, settle it by deleting keys.
+//  3. join: MEET, and wait until every node finds the cluster whole.
+//  4. load: all shards at once, RESTORE pipelined without waiting for answers
+//     one by one. A dump's bytes are believed before its checksum is reached,
+//     because the time to recover counts; one that turns out damaged is
+//     flushed and loaded from the next store that has it.
+//  5. functions: after the keys, so that a library that does not load costs no
+//     time where it is not missed.
+//  6. compare: every slot and every key with the snapshot, see package verify.
+//  7. replicas: last and one at a time, for each makes its primary fork.
+//
+// What stops steps 2 to 5, and an interruption of any, undoes all: FLUSHALL,
+// FUNCTION FLUSH and CLUSTER RESET HARD on the nodes that were changed. A
+// comparison that cannot be made and a replica that does not follow are
+// findings: the data is there, and destroying it would help nobody.
+package restore

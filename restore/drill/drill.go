@@ -1,0 +1,192 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/restore"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/manifest"
+)
+
+// Options says what to rehearse and where.
+type Options struct {
+	Snapshot *catalog.Snapshot
+	Runtime  Runtime // "" is Auto
+	Image    string  // of containers; "" is found by the snapshot's server
+
+	// Hold, if set, is called with the restored cluster before it is removed:
+	// to look around, or to ask it more. The removal waits for its return, and
+	// ctx's end is for it to honour.
+	Hold func(ctx context.Context, s Sandbox, r *Report) error
+
+	Progress progress.Func
+	Now      func() time.Time // nil is the system's clock
+	Logger   *slog.Logger     // nil is silence
+}
+
+// Run rehearses the recovery of one snapshot. doc.go describes the steps.
+//
+// A snapshot that turns out damaged, or a restored cluster that differs, is a
+// Report with findings and Proved false; an error means that the rehearsal
+// itself could not be held. Where all was done but the sandbox could not be
+// removed whole, both are returned.
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	d, err := begin(o)
+	if err != nil {
+		return nil, err
+	}
+	defer d.end()
+
+	// Runtime, and the sweep in every runtime: an earlier drill may have had
+	// another.
+	if d.place, err = findPlace(ctx, d.Runtime, d.Logger); err != nil {
+		return nil, err
+	}
+	defer d.place.close()
+	_ = d.phase("sweep", func() error { return d.sweep(ctx) }) // it has been logged
+
+	// Image: made or pulled once, so no part of a recovery's time.
+	if err := d.phase("image", func() error { return d.place.choose(ctx, d.Image, d.manifest.Server) }); err != nil {
+		return nil, err
+	}
+
+	// Provision. From here on the clock of a recovery runs, and whatever
+	// happens the sandbox goes.
+	defer func() { err = errors.Join(err, d.remove(ctx)) }()
+	recovering := d.Now()
+	if err := d.phase("provision", func() error { return d.provision(ctx) }); err != nil {
+		return nil, err
+	}
+
+	// Restore and compare, by the code that a real recovery uses.
+	if err := d.restore(ctx); err != nil {
+		return nil, err
+	}
+	d.report.RTO = catalog.Seconds(d.Now().Sub(recovering))
+
+	// Hold: the measuring is over.
+	if d.Hold != nil {
+		if err := d.Hold(ctx, d.sandbox, d.report); err != nil {
+			return d.report, fmt.Errorf("look around in drill %s: %w", d.report.ID, err)
+		}
+	}
+	return d.report, nil
+}
+
+// rehearsal is one drill under way.
+type rehearsal struct {
+	Options
+	manifest *manifest.Manifest
+	owner    owner
+	report   *Report
+	place    *place
+	sandbox  Sandbox
+}
+
+func begin(o Options) (*rehearsal, error) {
+	if o.Now == nil {
+		o.Now = clock.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if o.Runtime, err = ParseRuntime(string(o.Runtime)); err != nil {
+		return nil, err
+	}
+	by, err := self()
+	if err != nil {
+		return nil, fmt.Errorf("begin drill: %w", err)
+	}
+	started := o.Now()
+	id := manifest.NewID(started)
+	d := &rehearsal{Options: o, manifest: o.Snapshot.Manifest, owner: by}
+	d.report = newReport(id, d.manifest, started)
+	d.Logger = o.Logger.With("drill", id, "cluster", d.manifest.Cluster, "snapshot", d.manifest.ID)
+	running.begin(id)
+	return d, nil
+}
+
+// end lets the next sweep take what this drill could not remove.
+func (d *rehearsal) end() {
+	running.end(d.report.ID)
+	d.Progress.Emit(progress.Event{Task: "drill", Phase: "done", Keys: d.report.Keys, Ended: true})
+}
+
+// phase runs one part of the drill and notes how long it took.
+func (d *rehearsal) phase(name string, do func() error) error {
+	d.Progress.Emit(progress.Event{Task: "drill", Phase: name})
+	started := d.Now()
+	err := do()
+	d.report.Phases = append(d.report.Phases, Phase{name, catalog.Seconds(d.Now().Sub(started))})
+	return err
+}
+
+// sweep logs its own failure: what another drill left must not stop this one.
+func (d *rehearsal) sweep(ctx context.Context) error {
+	err := sweep(ctx, d.place.engine, sandboxRoot(), d.owner, d.Logger)
+	if err != nil {
+		d.Logger.Warn("could not remove what old drills left", "error", err)
+	}
+	return err
+}
+
+// remove tears the sandbox down, if it came to one.
+func (d *rehearsal) remove(ctx context.Context) error {
+	if d.sandbox == nil {
+		return nil
+	}
+	err := d.phase("remove", func() error { return closeSandbox(ctx, d.sandbox) })
+	d.report.Ended = d.Now()
+	return err
+}
+
+func (d *rehearsal) provision(ctx context.Context) error {
+	sandbox, err := d.place.provision(ctx, newOrder(d.report.ID, d.owner, d.manifest))
+	if err != nil {
+		return fmt.Errorf("provision drill %s: %w", d.report.ID, err)
+	}
+	d.sandbox = sandbox
+	d.report.Runtime, d.report.Image, d.report.Nodes = d.place.runtime, d.place.image.name, d.sandbox.Describe()
+	node := d.sandbox.Access().Open(d.sandbox.Nodes()[0])
+	info, err := node.Info(ctx, "server")
+	if err = errors.Join(err, node.Close()); err != nil {
+		return fmt.Errorf("ask drill %s for its version: %w", d.report.ID, err)
+	}
+	d.report.Engine, d.report.ServerVersion = info.Engine()
+	d.Logger.Info("provisioned", "nodes", d.report.Nodes, "version", d.report.ServerVersion)
+	return nil
+}
+
+// restore fills the sandbox and compares it with the snapshot.
+func (d *rehearsal) restore(ctx context.Context) error {
+	done, err := restore.Run(ctx, restore.Options{
+		Snapshot: d.Snapshot,
+		To:       d.sandbox.Nodes(),
+		Access:   d.sandbox.Access(),
+		Replicas: restore.AllReplicas,
+		Progress: d.Progress,
+		Now:      d.Now,
+	})
+	if err == nil {
+		d.report.add(done)
+		d.Logger.Info("restored and compared", "keys", d.report.Keys, "findings", len(d.report.Findings))
+		return nil
+	}
+	if ctx.Err() == nil && d.report.damage(err) {
+		return nil
+	}
+	err = fmt.Errorf("restore in drill %s: %w", d.report.ID, err)
+	// A node that died, for want of memory perhaps, is the cause behind what
+	// the restore saw.
+	if ctx.Err() == nil {
+		err = errors.Join(err, d.sandbox.Check(ctx))
+	}
+	return err
+}

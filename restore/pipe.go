@@ -1,0 +1,199 @@
+package restore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/hint"
+	"golang.org/x/sync/semaphore"
+)
+
+const (
+	// windowBytes bounds what is sent and not yet answered: it decides how late
+	// a refusal is noticed, and bounds what a slow node piles up.
+	windowBytes = 16 << 20
+	// windowEach is what each command counts for besides its bytes, so that
+	// the window bounds their number too.
+	windowEach = 1 << 10
+	// pipeBuffer is how much is sent at once.
+	pipeBuffer = 128 << 10
+	// stallLimit is how long a node may take for one answer, or to take in one
+	// buffer. RESTORE of a value of gigabytes is one answer.
+	stallLimit = 2 * time.Minute
+)
+
+// pipe sends commands to one node without waiting for each answer. One
+// goroutine sends, another reads the answers; the first refusal ends both.
+//
+// Its user ends it with finish or with abort, once.
+type pipe struct {
+	addr   string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	conn   net.Conn
+	w      *bufio.Writer
+	window *semaphore.Weighted
+	sent   chan sent     // never full: the window lets fewer through
+	done   chan struct{} // closed when all answers were read, or one failed
+	failed error         // what the answers' reader ended with; after done
+}
+
+// sent is a command that waits for its answer.
+type sent struct {
+	what   string // "key", "database", for the error
+	name   string // which; cut where it is long
+	weight int64
+}
+
+func (s sent) String() string {
+	if s.what == kindKey {
+		return s.what + " " + quoteKey([]byte(s.name))
+	}
+	return s.what + " " + s.name
+}
+
+func openPipe(ctx context.Context, access *cluster.Access, t *target) (*pipe, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	conn, reader, err := access.Dial(ctx, t.given)
+	if err != nil {
+		cancel(err)
+		return nil, err
+	}
+	p := &pipe{
+		addr: t.addr(), ctx: ctx, cancel: cancel, conn: conn,
+		w:      bufio.NewWriterSize(stallWriter{conn}, pipeBuffer),
+		window: semaphore.NewWeighted(windowBytes),
+		sent:   make(chan sent, windowBytes/windowEach),
+		done:   make(chan struct{}),
+	}
+	go func() {
+		defer close(p.done)
+		if p.failed = p.answers(reader); p.failed != nil {
+			cancel(p.failed)
+		}
+	}()
+	return p, nil
+}
+
+// stallWriter gives each write its own time limit.
+type stallWriter struct{ net.Conn }
+
+func (w stallWriter) Write(p []byte) (int, error) {
+	if err := w.SetWriteDeadline(clock.Now().Add(stallLimit)); err != nil {
+		return 0, err
+	}
+	return w.Conn.Write(p)
+}
+
+// answers reads one answer for each command sent, in order.
+func (p *pipe) answers(reader *bufio.Reader) error {
+	for s := range p.sent {
+		if err := p.conn.SetReadDeadline(clock.Now().Add(stallLimit)); err != nil {
+			return err
+		}
+		if _, err := cluster.ReadReply(reader); err != nil {
+			return p.explain(s.String(), err)
+		}
+		p.window.Release(s.weight)
+	}
+	return nil
+}
+
+// send writes one command of about the given size. Before it waits for room
+// it sends what is in the buffer: answers to that are what makes room.
+func (p *pipe) send(s sent, write func(*bufio.Writer) error) error {
+	s.weight = min(s.weight+windowEach, windowBytes)
+	if !p.window.TryAcquire(s.weight) {
+		if err := p.flush(); err != nil {
+			return err
+		}
+		if err := p.window.Acquire(p.ctx, s.weight); err != nil {
+			return p.ended(err)
+		}
+	}
+	p.sent <- s
+	if err := write(p.w); err != nil {
+		return p.ended(err)
+	}
+	return nil
+}
+
+// flush sends what is in the buffer.
+func (p *pipe) flush() error {
+	if err := p.w.Flush(); err != nil {
+		return p.ended(err)
+	}
+	return nil
+}
+
+// finish waits for every answer and closes the connection.
+func (p *pipe) finish() error {
+	err := p.flush()
+	close(p.sent)
+	<-p.done
+	p.cancel(nil)
+	if p.failed != nil {
+		err = p.failed // what sending ran into is its consequence
+	}
+	return errors.Join(err, p.conn.Close())
+}
+
+// abort is finish for a pipe of which nothing is wanted any more.
+func (p *pipe) abort() {
+	p.cancel(context.Canceled)
+	close(p.sent)
+	<-p.done
+	_ = p.conn.Close()
+}
+
+// ended says why sending failed: what the node answered says more than that
+// the connection is gone.
+func (p *pipe) ended(err error) error {
+	select {
+	case <-p.done:
+		if p.failed != nil {
+			return p.failed
+		}
+	default:
+	}
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	return fmt.Errorf("send to %s: %w", p.addr, err)
+}
+
+var refusals = map[string]string{
+	"BUSYKEY":    "Somebody writes to the node: keep clients away from it until the restore is done.",
+	"OOM":        "Raise maxmemory on the node, or set it to 0 until the restore is done.",
+	"LOADING":    "The node was restarted during the restore: start again.",
+	"MOVED":      "The node lost the slot during the restore: keep other tools away from it.",
+	"READONLY":   "The node became a replica during the restore: keep other tools away from it.",
+	"MISCONF":    "The node cannot save to its disk: see its log.",
+	"NOPERM":     "Give the user the right +restore on all keys, and +function|load.",
+	"NOREPLICAS": "Set min-replicas-to-write to 0 on the node until the restore is done.",
+}
+
+// explain says what a node refused.
+func (p *pipe) explain(what string, err error) error {
+	var refused cluster.ServerError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &refused):
+		err = fmt.Errorf("%s refused %s: %w", p.addr, what, refused)
+		if advice := refusals[refused.Code()]; advice != "" {
+			return hint.Add(err, advice)
+		}
+		return err
+	case p.ctx.Err() != nil:
+		return context.Cause(p.ctx)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%s did not answer for %s while it loaded %s", p.addr, stallLimit, what)
+	}
+	return fmt.Errorf("%s closed the connection while it loaded %s: %w", p.addr, what, err)
+}

@@ -1,0 +1,241 @@
+package restore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/clustertest"
+	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/restore"
+	"github.com/slotark/slotark/verify"
+)
+
+// TestReplay restores one snapshot again and again, for starting and loading a
+// cluster is what takes time.
+func TestReplay(t *testing.T) {
+	s := newSource(t, clustertest.Options{}, dataset.Options{Keys: 45_000, Seed: 1}, func(c *clustertest.Cluster) {
+		client := c.Client()
+		large := bytes.Repeat([]byte("0123456789abcdef"), 40<<16) // 40 MiB
+		if err := client.Set(t.Context(), "large string", large, time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if err := client.RPush(t.Context(), "large list", large[:1<<20], large[:4<<20], "small").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	t.Run("with replicas", func(t *testing.T) { replayWhole(t, s) })
+	t.Run("differences are named", func(t *testing.T) { compareDamage(t, s) })
+	t.Run("cancel", func(t *testing.T) { replayCancelled(t, s) })
+	t.Run("damaged stores", func(t *testing.T) { replayDamaged(t, s) })
+}
+
+func replayWhole(t *testing.T, s *source) {
+	addrs := emptyNodes(t, 6)
+	result, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: addrs, Access: access(), Replicas: restore.AllReplicas})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !result.Complete() || result.Comparison == nil {
+		t.Fatalf("findings: %v %+v", result.Findings, result.Comparison)
+	}
+	if want := s.snapshot.Manifest.Keys(); result.Keys != want || result.Comparison.Keys+result.Comparison.Expired != want || result.Comparison.Slots != 16384 {
+		t.Errorf("%d keys sent, %d compared, %d expired, %d slots; want %d keys", result.Keys,
+			result.Comparison.Keys, result.Comparison.Expired, result.Comparison.Slots, want)
+	}
+	restored := sameLayout(t, s.snapshot.Manifest, addrs, 3)
+	sameValues(t, s.topology, restored)
+	var phases []string
+	for _, p := range result.Phases {
+		phases = append(phases, p.Name)
+		t.Logf("%-10s %s", p.Name, p.Elapsed)
+	}
+	if got := strings.Join(phases, " "); got != "check assign join load functions compare replicas" {
+		t.Errorf("phases %s", got)
+	}
+	for _, shard := range result.Shards {
+		if len(shard.Replicas) != 1 || shard.Store != "here" {
+			t.Errorf("shard %s: primary %s, replicas %v, from %s", shard.Slots, shard.Primary, shard.Replicas, shard.Store)
+		}
+		if libraries := do(t, shard.Primary, "FUNCTION", "LIST").([]any); len(libraries) != 1 {
+			t.Errorf("%s has %d function libraries, want 1", shard.Primary, len(libraries))
+		}
+		for _, replica := range shard.Replicas {
+			if a, b := do(t, shard.Primary, "DBSIZE"), do(t, replica, "DBSIZE"); a != b {
+				t.Errorf("%s holds %v keys, its replica %v", shard.Primary, a, b)
+			}
+		}
+	}
+}
+
+// compareDamage causes, on a restored cluster, each difference that a
+// comparison claims to find.
+func compareDamage(t *testing.T, s *source) {
+	addrs := emptyNodes(t, 3)
+	if _, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: addrs, Access: access()}); err != nil {
+		t.Fatal(err)
+	}
+	compare := func(t *testing.T) *verify.Comparison {
+		t.Helper()
+		c, err := verify.CompareLive(t.Context(), verify.CompareOptions{Snapshot: s.snapshot, Access: access(), Seeds: addrs[1:2]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	restored, err := cluster.Discover(t.Context(), access(), addrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := ownerOf(restored)
+	const victim = "large string"
+	at := owner(victim)
+	ttl := fmt.Sprint(do(t, at, "PEXPIRETIME", victim))
+	for _, c := range []struct {
+		name, code, words string
+		cause, mend       []any
+	}{
+		{"one key removed", "key-missing", `"large string"`, []any{"DEL", victim}, nil},
+		{"one of another type", "key-type", `"large string"`, []any{"RPUSH", victim, "x"}, []any{"DEL", victim}},
+		{"one expiry lost", "key-expiry", `"large string"`, []any{"SET", victim, "x"}, nil},
+		{"one expiry changed", "key-expiry", `"large string"`, []any{"PEXPIREAT", victim, "4102444800000"}, []any{"PEXPIREAT", victim, ttl}},
+		{"one key added", "key-unexpected", `"{large string}new"`, []any{"SET", "{large string}new", "x"}, []any{"DEL", "{large string}new"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			do(t, at, c.cause...)
+			got := compare(t)
+			if got.Equal() || !mentions(got, c.code, c.words) {
+				t.Errorf("findings: %v", got.Findings)
+			}
+			if c.mend != nil {
+				do(t, at, c.mend...)
+			}
+		})
+	}
+	if got := compare(t); !got.Equal() {
+		t.Errorf("after mending: %v", got.Findings)
+	}
+	do(t, at, "FUNCTION", "FLUSH")
+	if got := compare(t); got.Equal() || !mentions(got, "functions-differ", at) {
+		t.Errorf("after FUNCTION FLUSH: %v", got.Findings)
+	}
+}
+
+func mentions(c *verify.Comparison, code, words string) bool {
+	for _, f := range c.Findings {
+		if f.Code == code && strings.Contains(f.Subject+f.Detail, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// replayCancelled stops a restore at each of its steps, and once in the middle
+// of loading. The targets must be empty and alone again each time.
+func replayCancelled(t *testing.T, s *source) {
+	addrs := emptyNodes(t, 4)
+	for _, phase := range []string{"check", "assign", "join", "load", "functions", "compare", "replicas", "mid-load"} {
+		t.Run(phase, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			_, err := restore.Run(ctx, restore.Options{Snapshot: s.snapshot, To: addrs, Access: access(), Replicas: restore.AllReplicas,
+				Progress: func(e progress.Event) {
+					if e.Task == "restore" && e.Phase == phase || phase == "mid-load" && e.Phase == "load" && e.Keys > 0 && !e.Ended {
+						cancel()
+					}
+				}})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want cancelled", err)
+			}
+			if phase != "check" && !strings.Contains(fmt.Sprint(err), "undone: 4 nodes are empty again") {
+				t.Errorf("error %q does not say that it was undone", err)
+			}
+			requireEmpty(t, addrs)
+		})
+	}
+	// And they are as good as new.
+	result, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: addrs, Access: access(), Replicas: restore.AllReplicas})
+	if err != nil || !result.Complete() {
+		t.Fatalf("restore after the cancels: %v %+v", err, result)
+	}
+	sameLayout(t, s.snapshot.Manifest, addrs, 1)
+}
+
+// replayDamaged damages the first store's copy, then the other's too.
+func replayDamaged(t *testing.T, s *source) {
+	object := s.snapshot.Manifest.Shards[1].Dump.Object
+	s.damage(t, 0, object)
+	addrs := emptyNodes(t, 3)
+	var mu sync.Mutex
+	var undone bool
+	o := restore.Options{Snapshot: s.snapshot, To: addrs, Access: access(), Progress: func(e progress.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		undone = undone || e.Phase == "undo"
+	}}
+	result, err := restore.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Shards[1].Store != "there" || result.Shards[0].Store != "here" {
+		t.Errorf("shards came from %s and %s", result.Shards[0].Store, result.Shards[1].Store)
+	}
+	// Comparing reads the snapshot again, and from the first store: it must
+	// not call equal what it could not read.
+	if result.Complete() || len(result.Findings) == 0 || result.Findings[0].Code != "store-failed" {
+		t.Errorf("findings %v", result.Findings)
+	}
+
+	s.damage(t, 1, object)
+	o.To = emptyNodes(t, 3)
+	_, err = restore.Run(t.Context(), o)
+	if err == nil || !strings.Contains(err.Error(), "undone: 3 nodes are empty again") || !undone {
+		t.Errorf("both stores damaged: %v", err)
+	}
+	t.Log(err)
+	requireEmpty(t, o.To)
+}
+
+// TestReplayExpiring restores keys that expire before, while and after they
+// are restored. Whatever has expired is accounted for.
+func TestReplayExpiring(t *testing.T) {
+	const short = 3 * time.Second
+	s := newSource(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 6000, Seed: 2, ExpiringShare: 0.6, ShortShare: 0.5, ShortTTL: short}, nil)
+	loaded := s.snapshot.Manifest.Finished
+	run := func(t *testing.T) *restore.Result {
+		t.Helper()
+		result, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: emptyNodes(t, 2), Access: access()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !result.Complete() {
+			t.Fatalf("findings: %v %+v", result.Findings, result.Comparison)
+		}
+		return result
+	}
+	first := run(t)
+	t.Logf("%d had expired when the first restore was compared", first.Comparison.Expired)
+	clustertest.Eventually(t, time.Minute, func(context.Context) error {
+		now := do(t, s.Addrs()[0], "TIME").([]any)
+		if fmt.Sprint(now[0]) <= fmt.Sprint(loaded.Add(short).Unix()) {
+			return errors.New("not all short keys have expired")
+		}
+		return nil
+	})
+	second := run(t)
+	if short := uint64(s.stats.Short); second.Comparison.Expired == 0 || second.Comparison.Expired > short {
+		t.Errorf("%d expired, want some and at most %d", second.Comparison.Expired, short)
+	}
+	if got := second.Comparison.Keys + second.Comparison.Expired; got != s.snapshot.Manifest.Keys() {
+		t.Errorf("%d keys accounted for, want %d", got, s.snapshot.Manifest.Keys())
+	}
+}

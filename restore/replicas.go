@@ -1,0 +1,68 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+const (
+	// attachLimit bounds one replica's first sync, and attachRate what each
+	// byte of its shard adds: a full sync is slower than that only when
+	// something is wrong.
+	attachLimit = 2 * time.Minute
+	attachRate  = 10 << 20 // bytes a second
+)
+
+// attachReplicas makes replicas of the nodes that are left, one at a time. One
+// that does not follow is a finding: its primary serves all the same.
+func (r *run) attachReplicas(ctx context.Context) error {
+	for _, t := range r.targets {
+		if t.primary {
+			continue
+		}
+		primary := r.targets[t.shard]
+		if err := r.attach(ctx, t, primary); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			r.note("replica-not-attached", "error", t.addr(), fmt.Sprintf("does not follow %s: %s", primary.addr(), err))
+		}
+	}
+	return nil
+}
+
+func (r *run) attach(ctx context.Context, t, primary *target) error {
+	if _, err := t.node.Do(ctx, "CLUSTER", "REPLICATE", primary.id); err != nil {
+		return err
+	}
+	shard := r.manifest.Shards[t.shard]
+	limit := attachLimit + time.Duration(shard.Dump.UsedMemory/attachRate)*time.Second
+	return wait(ctx, limit, func(ctx context.Context) (string, error) { return notFollowing(ctx, t, primary) })
+}
+
+// notFollowing says what a replica still lacks, "" when it has all that its
+// primary had when it was asked.
+func notFollowing(ctx context.Context, t, primary *target) (string, error) {
+	ahead, err := primary.node.Info(ctx, "replication")
+	if err != nil {
+		return "", err
+	}
+	info, err := t.node.Info(ctx, "replication")
+	switch {
+	case err != nil && strings.Contains(err.Error(), "LOADING"):
+		return "it is loading", nil
+	case err != nil:
+		return "", err
+	case info.Text("role") != "slave":
+		return "it is no replica yet", nil
+	case info.Text("master_link_status") != "up":
+		return "its link to the primary is " + info.Text("master_link_status"), nil
+	case info.Int("master_sync_in_progress") != 0:
+		return "its first sync is under way", nil
+	case info.Int("slave_repl_offset") < ahead.Int("master_repl_offset"):
+		return "it is behind its primary", nil
+	}
+	return "", nil
+}

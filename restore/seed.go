@@ -1,0 +1,261 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/slotark/slotark/internal/atomicfile"
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/verify"
+	"golang.org/x/sync/errgroup"
+)
+
+// Folder is the data folder of one seeded node.
+type Folder struct {
+	Path    string
+	Address string
+	Primary bool
+	Shard   int // position in Result.Shards
+	Keys    uint64
+	Start   string // the command that starts the node, for a person
+}
+
+const (
+	dumpName  = "dump.rdb"
+	nodesName = "nodes.conf"
+	// stagingName is where folders stand until all are whole. Its name says
+	// what it is to whoever finds it after a power cut.
+	stagingName = ".slotark-incomplete"
+)
+
+// checkSeed proves that nothing is overwritten and nobody is impersonated.
+func (r *run) checkSeed(ctx context.Context) error {
+	if err := checkFolder(r.ToDir); err != nil {
+		return err
+	}
+	if err := r.placeSeeds(ctx); err != nil {
+		return err
+	}
+	var unresolved []error
+	for i := range r.places {
+		unresolved = append(unresolved, r.places[i].resolve(ctx))
+	}
+	return refuse(unresolved)
+}
+
+// checkFolder wants a folder that is empty or not there.
+func checkFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return hint.Refuse(fmt.Errorf("%s is not a folder", dir), "give a new or an empty folder")
+	case err != nil:
+		return fmt.Errorf("look into the target folder: %w", err)
+	case len(entries) > 0:
+		more := ""
+		if len(entries) > 1 {
+			more = fmt.Sprintf(" and %d more", len(entries)-1)
+		}
+		return hint.Refuse(fmt.Errorf("%s is not empty: it holds %s%s", dir, entries[0].Name(), more),
+			"give a new or an empty folder; nothing is ever overwritten")
+	}
+	return nil
+}
+
+// placeSeeds decides which address each folder is for.
+func (r *run) placeSeeds(ctx context.Context) error {
+	shards := len(r.manifest.Shards)
+	if len(r.At) == 0 {
+		places, err := originalPlaces(r.manifest, r.Replicas)
+		if err != nil {
+			return err
+		}
+		r.places = places
+		return r.checkSilence(ctx)
+	}
+	given, err := parsePlaces(r.At)
+	if err != nil {
+		return hint.Refuse(err, "give each address once, as HOST:PORT")
+	}
+	if err := enough(len(given), shards, r.Replicas); err != nil {
+		return err
+	}
+	r.places = distribute(given, shards, r.Replicas)
+	return nil
+}
+
+// checkSilence asks the snapshot's own addresses. Whoever answers there, even
+// with a refusal, is alive: nodes seeded with the same addresses would fight
+// over them.
+func (r *run) checkSilence(ctx context.Context) error {
+	alive := make([]string, len(r.places))
+	var group errgroup.Group
+	group.SetLimit(maxAsked)
+	for i, p := range r.places {
+		group.Go(func() error {
+			node := r.Access.Open(p.given)
+			defer node.Close()
+			if err := node.Ping(ctx); err == nil || !errors.Is(err, cluster.ErrUnreachable) {
+				alive[i] = p.addr()
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // answers are kept one by one
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	alive = slices.DeleteFunc(alive, func(addr string) bool { return addr == "" })
+	if len(alive) == 0 {
+		return nil
+	}
+	return hint.Refuse(
+		fmt.Errorf("the cluster this snapshot was taken from is alive: %s %s", list(alive), plural(len(alive), "answers", "answer")),
+		"Give the addresses that the new nodes will have: --at HOST:PORT,… (the primaries first).")
+}
+
+// staging is where the folders stand until all are whole.
+func (r *run) staging() string { return filepath.Join(r.ToDir, stagingName) }
+
+// seed writes all folders where nobody takes them for whole.
+func (r *run) seed(ctx context.Context) error {
+	if _, err := os.Stat(r.ToDir); errors.Is(err, fs.ErrNotExist) {
+		r.made = append(r.made, r.ToDir)
+	}
+	if err := atomicfile.MkdirAll(r.ToDir, 0o700); err != nil {
+		return fmt.Errorf("make the target folder: %w", err)
+	}
+	// Made, not found: of two restores into one folder the second stops here,
+	// and must not take away what is the first's.
+	if err := os.Mkdir(r.staging(), 0o700); err != nil {
+		return fmt.Errorf("make the target folder: %w", err)
+	}
+	r.made = append(r.made, r.staging())
+	nodes := r.confNodes()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(r.Parallel)
+	for i, p := range r.places {
+		group.Go(func() error { return r.seedNode(ctx, i, p, nodes) })
+	}
+	return full(group.Wait(), r.ToDir)
+}
+
+// discard removes what a failed seed has made.
+func (r *run) discard(cause error) error {
+	for _, path := range slices.Backward(r.made) {
+		remove := os.RemoveAll
+		if path == r.ToDir {
+			remove = os.Remove // somebody may have put something beside ours
+		}
+		if err := remove(path); err != nil {
+			cause = hint.Add(fmt.Errorf("%w (and %s could not be removed: %w)", cause, path, err), "Remove it: it is no restored cluster.")
+		}
+	}
+	return cause
+}
+
+// full adds what to do when the disk is.
+func full(err error, dir string) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return hint.Add(err, "There is no room left in "+dir+": free some, or give a folder on another disk. What was written is removed.")
+	}
+	return err
+}
+
+// folderName is "01-shard-0-primary": the number is the node's place in --at.
+func (r *run) folderName(i int) string {
+	p := r.places[i]
+	name := fmt.Sprintf("%02d-shard-%d-", i+1, r.manifest.Shards[p.shard].Slots.Ranges()[0].First)
+	if p.primary {
+		return name + "primary"
+	}
+	k := 0
+	for _, other := range r.places[:i+1] {
+		if other.shard == p.shard && !other.primary {
+			k++
+		}
+	}
+	return fmt.Sprintf("%sreplica-%d", name, k)
+}
+
+// seedNode makes one node's folder. A replica gets no dump: it takes a full
+// sync from its primary in any case.
+func (r *run) seedNode(ctx context.Context, i int, p place, nodes []confNode) error {
+	dir := filepath.Join(r.staging(), r.folderName(i))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make a node's folder: %w", err)
+	}
+	if p.primary {
+		path := filepath.Join(dir, dumpName)
+		err := r.fromAnyStore(ctx, p.shard,
+			func(copied *catalog.Snapshot) error { return r.seedDump(ctx, path, p.shard, copied) },
+			func() error { return nil }) // a dump that failed has left no file
+		if err != nil {
+			return fmt.Errorf("seed shard %s: %w", r.manifest.Shards[p.shard].Slots, err)
+		}
+	}
+	conf := strings.NewReader(formatNodesConf(nodes, i))
+	if _, err := atomicfile.Create(ctx, filepath.Join(dir, nodesName), conf); err != nil {
+		return fmt.Errorf("write %s: %w", nodesName, err)
+	}
+	return nil
+}
+
+// seedDump writes one shard's dump and inspects it on its way to the disk.
+func (r *run) seedDump(ctx context.Context, path string, shard int, copied *catalog.Snapshot) (err error) {
+	m := r.manifest.Shards[shard]
+	body, err := verify.OpenChecked(ctx, copied, m.Dump.File)
+	if err != nil {
+		return sourceError{err}
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	task := progress.Event{Task: "shard " + m.Slots.String(), Phase: "seed", Total: m.Dump.Bytes, Detail: filepath.Base(filepath.Dir(path))}
+	// The inspector pulls; what it reads goes to the file. The file's reader
+	// sees the end only when the inspector found the whole dump sound.
+	reader, writer := io.Pipe()
+	inspected := make(chan error, 1)
+	go func() {
+		report, err := rdb.Inspect(ctx, io.TeeReader(body, writer), rdb.InspectOptions{Size: m.Dump.Bytes, Owned: &m.Slots,
+			OnProgress: func(done int64, keys uint64) {
+				task := task
+				task.Done, task.Keys = done, keys
+				r.Progress.Emit(task)
+			}})
+		if err == nil && report.Keys != m.Dump.Keys {
+			err = fmt.Errorf("it holds %d keys, the manifest says %d: %w", report.Keys, m.Dump.Keys, verify.ErrDamaged)
+		}
+		writer.CloseWithError(err) // nil is io.EOF
+		inspected <- err
+	}()
+	_, writeErr := atomicfile.Create(ctx, path, reader)
+	reader.CloseWithError(errDiskFailed)
+	// What the inspector ran into is the cause of what the writer did, unless
+	// the writer stopped first.
+	switch err := <-inspected; {
+	case err != nil && !errors.Is(err, errDiskFailed):
+		return sourceError{err}
+	case writeErr != nil:
+		return fmt.Errorf("write %s: %w", dumpName, writeErr)
+	}
+	r.outcome.Shards[shard].Keys = m.Dump.Keys
+	task.Done, task.Keys, task.Ended = m.Dump.Bytes, m.Dump.Keys, true
+	r.Progress.Emit(task)
+	return nil
+}
+
+// errDiskFailed tells the inspector that nobody wants more of the dump.
+var errDiskFailed = errors.New("the dump could not be written")

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Formatting, vet, then every test, or the tests of the packages that are named:
+#   scripts/test.sh ./scheduler ./storage/...
+# The last line of the output is
+#   N passed, N failed, N skipped
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- ./...
+
+unformatted=$(gofmt -l .)
+if [ -n "$unformatted" ]; then
+    echo "These files are not formatted. Run: gofmt -w ." >&2
+    echo "$unformatted" >&2
+    exit 1
+fi
+go vet "$@"
+
+if scripts/engine.sh; then
+    echo "Container tests run in containers: a Docker engine answers."
+else
+    echo "Container tests run as local processes: no Docker engine answers."
+fi
+
+# The report is built first and not run by `go run`, so that a signal reaches it.
+go build -o bin/testreport ./internal/testreport
+exec bin/testreport -vet=off -count=1 -timeout 20m "$@"

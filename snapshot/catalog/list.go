@@ -1,0 +1,235 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage"
+	"golang.org/x/sync/errgroup"
+)
+
+// Latest is the reference that Find takes for the newest snapshot.
+const Latest = "latest"
+
+// maxReads bounds how many objects are read at once.
+const maxReads = 16
+
+// Verification is the record of one `slotark verify` of a snapshot.
+type Verification struct {
+	ID       manifest.ID        `json:"id"`
+	Snapshot manifest.ID        `json:"snapshot"`
+	Level    string             `json:"level"`
+	Started  time.Time          `json:"started"`
+	Ended    time.Time          `json:"ended"`
+	Stores   []string           `json:"stores"` // those that were read
+	Sound    bool               `json:"sound"`
+	Findings []manifest.Finding `json:"findings,omitempty"`
+}
+
+// Drill is what the catalog reads of a drill's report.
+type Drill struct {
+	ID       manifest.ID `json:"id"`
+	Snapshot manifest.ID `json:"snapshot"`
+	Ended    time.Time   `json:"ended"`
+	Proved   bool        `json:"proved"`
+	RTO      Seconds     `json:"rto_seconds"`
+}
+
+// Entry is one line of a catalog: a snapshot and what is known of it.
+type Entry struct {
+	Cluster  string
+	ID       manifest.ID
+	Snapshot *Snapshot     // nil where no store has a readable manifest
+	Err      error         // why it is nil
+	Verified *Verification // the newest; nil where there is none
+	Drilled  *Drill        // the newest; nil where there is none
+}
+
+// index is what one pass over the stores' names gives.
+type index struct {
+	found     map[named]map[int]bool // manifests: in which stores (by position)
+	records   map[named][]manifest.ID
+	storeErrs []error // by store
+}
+
+// List returns the snapshots of one cluster, or of all where cluster is empty,
+// newest first. Stores that do not answer are named in the entries' Presence;
+// it is an error only when none answers.
+func (r *Repository) List(ctx context.Context, cluster string) ([]Entry, error) {
+	idx, err := r.index(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, 0, len(idx.found))
+	for key := range idx.found {
+		entries = append(entries, Entry{Cluster: key.cluster, ID: key.snapshot})
+	}
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(b.ID, a.ID), cmp.Compare(a.Cluster, b.Cluster))
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxReads)
+	for i := range entries {
+		group.Go(func() error {
+			r.fill(ctx, idx, &entries[i])
+			return ctx.Err()
+		})
+	}
+	return entries, group.Wait()
+}
+
+// Find returns one snapshot by its id, by a prefix that only it has, or the
+// newest by "latest".
+func (r *Repository) Find(ctx context.Context, cluster, ref string) (*Snapshot, error) {
+	idx, err := r.index(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	var matches []named
+	for key := range idx.found {
+		if ref == Latest || strings.HasPrefix(string(key.snapshot), ref) && ref != "" {
+			matches = append(matches, key)
+		}
+	}
+	slices.SortFunc(matches, func(a, b named) int { return cmp.Compare(b.snapshot, a.snapshot) })
+	where := r.stores[0].String()
+	silent := errors.Join(idx.storeErrs...) // a store that was not asked may have it
+	switch {
+	case len(matches) == 0 && ref == Latest:
+		return nil, errors.Join(hint.Add(fmt.Errorf("%w: %s holds none yet", ErrNoSnapshot, where), "take one: slotark snapshot"), silent)
+	case len(matches) == 0:
+		return nil, errors.Join(hint.Add(fmt.Errorf("%w: %s in %s", ErrNoSnapshot, ref, where), "see which there are: slotark list"), silent)
+	case ref == Latest && !sameCluster(matches):
+		return nil, hint.Add(errors.New("this repository holds several clusters: the latest of which?"), "name it: --cluster NAME")
+	case len(matches) > 1 && ref != Latest:
+		return nil, fmt.Errorf("%q is the beginning of %d snapshot ids, among them %s and %s: give more of it",
+			ref, len(matches), matches[0].snapshot, matches[1].snapshot)
+	}
+	entry := Entry{Cluster: matches[0].cluster, ID: matches[0].snapshot}
+	r.loadSnapshot(ctx, idx, &entry)
+	return entry.Snapshot, entry.Err
+}
+
+func sameCluster(keys []named) bool {
+	return !slices.ContainsFunc(keys, func(k named) bool { return k.cluster != keys[0].cluster })
+}
+
+// index lists every store once.
+func (r *Repository) index(ctx context.Context, cluster string) (*index, error) {
+	prefix := ""
+	if cluster != "" {
+		prefix = cluster + "/"
+	}
+	names := make([][]named, len(r.stores))
+	errs := make([]error, len(r.stores))
+	var group errgroup.Group
+	for i, store := range r.stores {
+		group.Go(func() error {
+			names[i], errs[i] = listNames(ctx, store, prefix)
+			return nil
+		})
+	}
+	group.Wait() // the stores' errors are kept one by one
+	if !slices.Contains(errs, nil) {
+		return nil, errors.Join(errs...)
+	}
+	idx := &index{map[named]map[int]bool{}, map[named][]manifest.ID{}, errs}
+	for i := range names {
+		for _, n := range names[i] {
+			idx.add(n, i)
+		}
+	}
+	return idx, nil
+}
+
+func listNames(ctx context.Context, store storage.Store, prefix string) ([]named, error) {
+	var names []named
+	for object, err := range store.List(ctx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if n, ok := parseName(object.Name); ok {
+			names = append(names, n)
+		}
+	}
+	return names, nil
+}
+
+func (x *index) add(n named, store int) {
+	key := named{cluster: n.cluster, kind: n.kind, snapshot: n.snapshot}
+	if n.kind != snapshotsDir {
+		x.records[key] = append(x.records[key], n.record)
+		return
+	}
+	if x.found[key] == nil {
+		x.found[key] = map[int]bool{}
+	}
+	x.found[key][store] = true
+}
+
+// fill reads one entry's manifest and its newest records.
+func (r *Repository) fill(ctx context.Context, idx *index, e *Entry) {
+	r.loadSnapshot(ctx, idx, e)
+	if id := idx.newest(e, verifiedDir); id != "" {
+		v := new(Verification)
+		if r.readRecord(ctx, VerificationName(e.Cluster, e.ID, id), v) {
+			e.Verified = v
+		}
+	}
+	if id := idx.newest(e, drillsDir); id != "" {
+		d := new(Drill)
+		if r.readRecord(ctx, DrillName(e.Cluster, e.ID, id), d) {
+			e.Drilled = d
+		}
+	}
+}
+
+func (x *index) newest(e *Entry, kind string) manifest.ID {
+	ids := x.records[named{cluster: e.Cluster, kind: kind, snapshot: e.ID}]
+	if len(ids) == 0 {
+		return ""
+	}
+	return slices.Max(ids)
+}
+
+// readRecord reads a record from the first store that gives it. A record that
+// cannot be read counts as not there: it is evidence, and unreadable evidence
+// proves nothing.
+func (r *Repository) readRecord(ctx context.Context, name string, into any) bool {
+	for _, store := range r.stores {
+		if readJSON(ctx, store, name, into) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry) {
+	in := idx.found[named{cluster: e.Cluster, kind: snapshotsDir, snapshot: e.ID}]
+	s := &Snapshot{stores: r.stores, Presence: make([]Presence, len(r.stores))}
+	var failures []error
+	for i, store := range r.stores {
+		s.Presence[i] = Presence{Store: store.Name, Present: in[i], Err: idx.storeErrs[i]}
+		if !in[i] || s.Manifest != nil {
+			continue
+		}
+		m, err := loadManifest(ctx, store, e.Cluster, e.ID)
+		if err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		s.Manifest = m
+	}
+	if s.Manifest == nil {
+		e.Err = errors.Join(failures...)
+		return
+	}
+	e.Snapshot = s
+}

@@ -1,0 +1,155 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/storage"
+)
+
+// FormatVersion is the repository layout this build reads and writes.
+const FormatVersion = 1
+
+var (
+	// ErrNoRepository is returned when a store holds no slotark.json.
+	ErrNoRepository = errors.New("no slotark repository")
+	// ErrNoSnapshot is returned for an id that no store has.
+	ErrNoSnapshot = errors.New("no such snapshot")
+	// ErrFormat is returned for a repository of another format version.
+	ErrFormat = errors.New("unknown repository format version")
+)
+
+// Repository is a primary store and its mirrors. It holds no state of its own:
+// the stores are the state.
+type Repository struct {
+	stores  []storage.Named
+	unready map[string]error // mirrors that could not be made ready for writing, by name
+}
+
+// marker is slotark.json.
+type marker struct {
+	Version int       `json:"format_version"`
+	Created time.Time `json:"created"`
+}
+
+// Open opens a repository for reading. The stores are the primary first, then
+// the mirrors; one that answers is enough, so that a lost region can be
+// survived. It returns ErrNoRepository when those that answer hold none, and
+// ErrFormat when one, asked before any that can be read, is of another format:
+// a mirror left behind must not stand in for a newer repository.
+func Open(ctx context.Context, stores []storage.Named) (*Repository, error) {
+	if len(stores) == 0 {
+		return nil, errors.New("open repository: no store was named")
+	}
+	var failures []error
+	for _, store := range stores {
+		err := readMarker(ctx, store)
+		if err == nil {
+			return &Repository{stores: stores}, nil
+		}
+		if errors.Is(err, ErrFormat) {
+			return nil, err
+		}
+		failures = append(failures, err)
+	}
+	return nil, errors.Join(failures...)
+}
+
+// Create opens the repository for writing and makes it where there is none
+// yet. The primary's failure is an error; a mirror's is kept, and named in the
+// outcomes of every snapshot that is written.
+func Create(ctx context.Context, stores []storage.Named, now time.Time) (*Repository, error) {
+	if len(stores) == 0 {
+		return nil, errors.New("open repository: no store was named")
+	}
+	r := &Repository{stores: stores, unready: map[string]error{}}
+	for i, store := range stores {
+		err := ensureMarker(ctx, store, now)
+		if err != nil && i == 0 {
+			return nil, err
+		}
+		if err != nil {
+			r.unready[store.Name] = err
+		}
+	}
+	return r, nil
+}
+
+// Stores returns the primary and the mirrors, in that order.
+func (r *Repository) Stores() []storage.Named { return r.stores }
+
+func ensureMarker(ctx context.Context, store storage.Named, now time.Time) error {
+	err := readMarker(ctx, store)
+	if !errors.Is(err, ErrNoRepository) {
+		return err
+	}
+	text, err := json.Marshal(marker{FormatVersion, now})
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", markerName, err)
+	}
+	_, err = store.Put(ctx, markerName, bytes.NewReader(append(text, '\n')))
+	if errors.Is(err, storage.ErrExists) { // another run was first: just as good
+		return readMarker(ctx, store)
+	}
+	return err
+}
+
+func readMarker(ctx context.Context, store storage.Named) error {
+	var m marker
+	err := readJSON(ctx, store, markerName, &m)
+	switch {
+	case errors.Is(err, storage.ErrNoStore): // a folder is made by the first Put
+		return fmt.Errorf("%w: %w", ErrNoRepository, err)
+	case errors.Is(err, storage.ErrNotFound):
+		return hint.Add(fmt.Errorf("%w in %s", ErrNoRepository, store),
+			"check the address; the first `slotark snapshot` makes a repository")
+	case err != nil:
+		return err
+	case m.Version != FormatVersion:
+		return hint.Add(fmt.Errorf("%w %d of %s: this build reads version %d", ErrFormat, m.Version, store, FormatVersion),
+			"use the slotark release that wrote it, or a newer one")
+	}
+	return nil
+}
+
+// maxRecordBytes bounds what readJSON takes into memory.
+const maxRecordBytes = 16 << 20
+
+func readJSON(ctx context.Context, store storage.Store, name string, into any) error {
+	body, err := store.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(io.LimitReader(body, maxRecordBytes))
+	if err := errors.Join(err, body.Close()); err != nil {
+		return fmt.Errorf("read %s in %s: %w", name, store, err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("decode %s in %s: %w", name, store, err)
+	}
+	return nil
+}
+
+// PutRecord stores v as JSON under name in every store. The error joins what
+// each store said; a record is evidence and never decides whether what it
+// describes happened.
+func (r *Repository) PutRecord(ctx context.Context, name string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	text = append(text, '\n')
+	var failures []error
+	for _, store := range r.stores {
+		if _, err := store.Put(ctx, name, bytes.NewReader(text)); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,84 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage"
+)
+
+// Presence says whether one store has a snapshot.
+type Presence struct {
+	Store   string `json:"store"`
+	Present bool   `json:"present"`
+	Err     error  `json:"-"` // why the store could not be asked; nil where it answered
+}
+
+// Snapshot is one snapshot and where it is.
+type Snapshot struct {
+	Manifest *manifest.Manifest
+	Presence []Presence // one for each store of the repository, the primary first
+	stores   []storage.Named
+}
+
+// Stores returns the stores that have the snapshot, the primary first.
+func (s *Snapshot) Stores() []storage.Named {
+	var having []storage.Named
+	for i, p := range s.Presence {
+		if p.Present {
+			having = append(having, s.stores[i])
+		}
+	}
+	return having
+}
+
+// In returns the snapshot as one store alone has it: what is opened then comes
+// from there and from nowhere else.
+func (s *Snapshot) In(store storage.Named) *Snapshot {
+	return &Snapshot{Manifest: s.Manifest, Presence: []Presence{{Store: store.Name, Present: true}}, stores: []storage.Named{store}}
+}
+
+// Object returns the full name of one of the snapshot's objects.
+func (s *Snapshot) Object(relative string) string {
+	return Folder(s.Manifest.Cluster, s.Manifest.ID) + relative
+}
+
+// Open opens one of the snapshot's objects in the first store that can give it.
+func (s *Snapshot) Open(ctx context.Context, relative string) (io.ReadCloser, error) {
+	var failures []error
+	for _, store := range s.Stores() {
+		body, err := store.Open(ctx, s.Object(relative))
+		if err == nil {
+			return body, nil
+		}
+		failures = append(failures, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(failures) == 0 {
+		failures = append(failures, fmt.Errorf("open %s: no store has it", s.Object(relative)))
+	}
+	return nil, errors.Join(failures...)
+}
+
+// loadManifest reads a manifest from one store and checks that it is the one
+// its name promises.
+func loadManifest(ctx context.Context, store storage.Store, cluster string, id manifest.ID) (*manifest.Manifest, error) {
+	name := ManifestName(cluster, id)
+	body, err := store.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := manifest.Decode(body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", name, store, err)
+	}
+	if m.ID != id || m.Cluster != cluster {
+		return nil, fmt.Errorf("%s in %s: it is the manifest of %s of cluster %s", name, store, m.ID, m.Cluster)
+	}
+	return m, nil
+}

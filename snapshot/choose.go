@@ -1,0 +1,104 @@
+package snapshot
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/slot"
+)
+
+// maxReplicaSilence is how long a replica may not have heard from its primary:
+// the primary pings every 10 s (repl-ping-replica-period).
+const maxReplicaSilence = 15 * time.Second
+
+// choice is the node that will give a shard's dump, with all that is known of
+// it.
+type choice struct {
+	shard  cluster.Shard
+	source cluster.Member
+	lag    int64  // bytes behind the primary
+	why    string // for a person, where it is not the expected one
+}
+
+func (c choice) chosen() Chosen {
+	return Chosen{Slots: c.shard.Slots, Address: c.source.Addr, Role: c.source.Role, LagBytes: c.lag, Why: c.why}
+}
+
+// Chosen is the node that gives a shard's dump.
+type Chosen struct {
+	Slots    slot.Set
+	Address  string
+	Role     cluster.Role
+	LagBytes int64  // behind its primary, for a replica
+	Why      string // why it is the primary though there are replicas; else empty
+}
+
+// String is the node for a person: "10.0.1.13:6379 (replica, 12 bytes behind)".
+func (c Chosen) String() string {
+	switch {
+	case c.LagBytes > 0:
+		return fmt.Sprintf("%s (%s, %d bytes behind)", c.Address, c.Role, c.LagBytes)
+	case c.Why != "":
+		return fmt.Sprintf("%s (%s: %s)", c.Address, c.Role, c.Why)
+	}
+	return fmt.Sprintf("%s (%s)", c.Address, c.Role)
+}
+
+// choose picks for each shard that owns slots the healthy replica that is
+// least behind, else the primary.
+func choose(topology *cluster.Topology, o Options) []choice {
+	var choices []choice
+	for _, shard := range topology.Shards {
+		if shard.Slots.Len() == 0 {
+			continue // a primary without slots holds no keys
+		}
+		choices = append(choices, chooseNode(shard, o))
+	}
+	return choices
+}
+
+func chooseNode(shard cluster.Shard, o Options) choice {
+	primary := choice{shard: shard, source: shard.Primary}
+	if o.Primary {
+		return primary
+	}
+	var fit []choice
+	for _, replica := range shard.Replicas {
+		// The two offsets are read one after the other, so a replica in step
+		// can look ahead.
+		lag := max(0, shard.Primary.Offset-replica.Offset)
+		if reason := unfit(replica, lag, o.MaxLag); reason != "" {
+			primary.why = fmt.Sprintf("replica %s %s", replica.Addr, reason)
+			continue
+		}
+		fit = append(fit, choice{shard: shard, source: replica, lag: lag})
+	}
+	if len(fit) == 0 {
+		return primary
+	}
+	return slices.MinFunc(fit, func(a, b choice) int {
+		return cmp.Or(cmp.Compare(a.lag, b.lag), cmp.Compare(a.source.ID, b.source.ID))
+	})
+}
+
+// unfit says why a replica cannot give the dump; "" where it can.
+func unfit(replica cluster.Member, lag, maxLag int64) string {
+	switch {
+	case !replica.Reachable:
+		return "cannot be reached"
+	case replica.Loading:
+		return "is loading"
+	case replica.SyncInProgress:
+		return "is in a full sync"
+	case !replica.LinkUp:
+		return "has lost its primary"
+	case replica.LastIO > maxReplicaSilence:
+		return fmt.Sprintf("has not heard from its primary for %s", replica.LastIO)
+	case lag > maxLag:
+		return fmt.Sprintf("is %d bytes behind", lag)
+	}
+	return ""
+}

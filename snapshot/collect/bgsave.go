@@ -1,0 +1,290 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/hint"
+)
+
+var (
+	// ErrNotHere is returned when a node's data folder cannot be read from
+	// this machine, or is seen not to be that node's. Nothing was asked of the
+	// node, or only a BGSAVE that did no harm.
+	ErrNotHere = errors.New("the node's data folder cannot be read from here")
+	// ErrStale is returned when a node says that it saved, and no new dump
+	// came of it.
+	ErrStale = errors.New("the dump is not of this run")
+)
+
+// BgsaveOptions bounds a collection from the data folder.
+type BgsaveOptions struct {
+	Folder string        // where the node's "dir" is seen from here; "" asks the node
+	Limit  time.Duration // for the whole save, another one in its way included. Default 30 minutes
+}
+
+const (
+	defaultSaveLimit = 30 * time.Minute
+	pollFirst        = 20 * time.Millisecond
+	pollMost         = time.Second
+)
+
+// Bgsave has a node save and opens the dump in its data folder. It believes
+// nothing but evidence: BGSAVE's reply, then rdb_bgsave_in_progress 0,
+// rdb_last_bgsave_status ok, rdb_last_save_time not before the request, and a
+// dump file that is another file than before. The open file stays whole
+// whatever the node saves later, because Redis replaces dump.rdb by rename.
+func Bgsave(ctx context.Context, access *cluster.Access, addr string, o BgsaveOptions) (*Source, error) {
+	if o.Limit == 0 {
+		o.Limit = defaultSaveLimit
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the save took over %s", o.Limit))
+	defer cancel()
+	node := access.Open(addr)
+	defer node.Close()
+
+	source, err := bgsave(ctx, node, o.Folder)
+	if err == nil {
+		return source, nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // a command cut short knows only of a deadline, not whose
+	}
+	return nil, fmt.Errorf("bgsave on %s: %w", addr, err)
+}
+
+func bgsave(ctx context.Context, node *cluster.Node, folder string) (*Source, error) {
+	path, err := dumpPath(ctx, node, folder)
+	if err != nil {
+		return nil, err
+	}
+	before, err := look(path)
+	if err != nil {
+		return nil, err
+	}
+	source, err := trigger(ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	if err := await(ctx, node, source.NotBefore); err != nil {
+		return nil, err
+	}
+	if err := source.open(path, before); err != nil {
+		return nil, err
+	}
+	return source, nil
+}
+
+// dumpPath asks the node where its dump is.
+func dumpPath(ctx context.Context, node *cluster.Node, folder string) (string, error) {
+	name, err := setting(ctx, node, "dbfilename")
+	if err == nil && folder == "" {
+		folder, err = setting(ctx, node, "dir")
+	}
+	if err != nil {
+		return "", hint.Add(fmt.Errorf("ask %s for its data folder: %w", node.Addr(), err),
+			"give the user the ACL rule +config|get, or collect over the wire: --collect stream")
+	}
+	if folder == "" { // the node's getcwd failed
+		return "", notHere(fmt.Errorf("%s has lost its working folder", node.Addr()))
+	}
+	return filepath.Join(folder, name), nil
+}
+
+// setting reads one setting of a node. CONFIG GET takes several names only
+// since 7.0.
+func setting(ctx context.Context, node *cluster.Node, name string) (string, error) {
+	reply, err := node.Do(ctx, "CONFIG", "GET", name)
+	if err != nil {
+		return "", err
+	}
+	pair, ok := reply.([]any)
+	if !ok || len(pair) != 2 {
+		return "", fmt.Errorf("the node knows no setting %q", name)
+	}
+	value, ok := pair[1].(string)
+	if !ok {
+		return "", fmt.Errorf("setting %q is no text", name)
+	}
+	return value, nil
+}
+
+// Local tells whether an address is one of this machine.
+func Local(access *cluster.Access, addr string) bool {
+	if reached, mapped := access.NAT[addr]; mapped {
+		addr = reached
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	own, err := net.InterfaceAddrs()
+	if ip == nil || err != nil {
+		return host == "localhost"
+	}
+	return ip.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
+		network, ok := a.(*net.IPNet)
+		return ok && network.IP.Equal(ip)
+	})
+}
+
+// Here tells whether a node's data folder is one of this machine that can be
+// read. It asks the node, and has it do nothing.
+func Here(ctx context.Context, access *cluster.Access, addr, folder string) bool {
+	node := access.Open(addr)
+	defer node.Close()
+	path, err := dumpPath(ctx, node, folder)
+	if err != nil {
+		return false
+	}
+	_, err = look(path)
+	return err == nil
+}
+
+// look describes the dump as it is now: nil where the node has none yet. It
+// is an error when the folder cannot be read.
+func look(path string) (os.FileInfo, error) {
+	if _, err := os.ReadDir(filepath.Dir(path)); err != nil {
+		return nil, notHere(err)
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, notHere(err)
+	}
+	return info, nil
+}
+
+func notHere(err error) error {
+	return hint.Add(fmt.Errorf("%w: %w", ErrNotHere, err),
+		"run slotark on the node's machine, name the folder as it is seen from here (--data-dir ADDR=FOLDER), or collect over the wire: --collect stream")
+}
+
+// trigger starts a save. A save or a rewrite in its way, of the server's own
+// or of somebody else, is waited for; it is never taken for ours.
+func trigger(ctx context.Context, node *cluster.Node) (*Source, error) {
+	wait := newPoll()
+	for {
+		source, err := evidence(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		_, err = node.Do(ctx, "BGSAVE")
+		// The fork is done inside the command, so between its request and its
+		// reply is the instant of the dump.
+		source.Forked = clock.Now()
+		if err == nil {
+			return source, nil
+		}
+		if !isBusy(err) {
+			return nil, err
+		}
+		if err := wait.next(ctx); err != nil {
+			return nil, fmt.Errorf("another save or rewrite is running: %w", err)
+		}
+	}
+}
+
+// isBusy knows the answers of rdb.c's bgsaveCommand when a child is running.
+func isBusy(err error) bool {
+	return strings.Contains(err.Error(), "Background save already in progress") ||
+		strings.Contains(err.Error(), "Another child process is active")
+}
+
+// evidence notes, before a save, what the dump is measured by.
+func evidence(ctx context.Context, node *cluster.Node) (*Source, error) {
+	now, err := node.Time(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := node.Info(ctx, "replication")
+	if err != nil {
+		return nil, err
+	}
+	return &Source{
+		NotBefore:  now.Truncate(time.Second),
+		ReplID:     info["master_replid"],
+		ReplOffset: info.Int("master_repl_offset"),
+	}, nil
+}
+
+// await waits for a save begun at or after an instant to have ended well.
+func await(ctx context.Context, node *cluster.Node, notBefore time.Time) error {
+	wait := newPoll()
+	for {
+		info, err := node.Info(ctx, "persistence")
+		if err != nil {
+			return err
+		}
+		if info.Int("rdb_bgsave_in_progress") == 0 {
+			return judge(info, notBefore)
+		}
+		if err := wait.next(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// judge reads the server's own evidence. A save that was killed (SIGUSR1, by a
+// failover or FLUSHALL) leaves rdb_last_bgsave_status as it was, so the time of
+// the last good save decides.
+func judge(info cluster.Info, notBefore time.Time) error {
+	if status := info["rdb_last_bgsave_status"]; status != "ok" {
+		return hint.Add(fmt.Errorf("the node could not save: rdb_last_bgsave_status is %q", status),
+			"look at the node's log: most often its disk is full or fork had no memory")
+	}
+	if saved := time.Unix(info.Int("rdb_last_save_time"), 0); saved.Before(notBefore) {
+		return hint.Add(fmt.Errorf("%w: the last good save was at %s, the request came at %s",
+			ErrStale, saved.UTC().Format(time.RFC3339), notBefore.UTC().Format(time.RFC3339)),
+			"the save was killed, by a failover perhaps: look at the node's log and take the snapshot again")
+	}
+	return nil
+}
+
+// open opens the dump and makes sure that it is a new file.
+func (s *Source) open(path string, before os.FileInfo) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return notHere(err)
+	}
+	after, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	if before != nil && os.SameFile(before, after) && before.ModTime().Equal(after.ModTime()) {
+		return errors.Join(notHere(fmt.Errorf("%s did not change with the save, so it is not this node's dump", path)), file.Close())
+	}
+	s.Size = after.Size()
+	s.ReadCloser = file
+	return nil
+}
+
+// poll waits between two looks, longer each time.
+type poll struct{ pause time.Duration }
+
+func newPoll() *poll { return &poll{pollFirst} }
+
+func (p *poll) next(ctx context.Context) error {
+	timer := time.NewTimer(p.pause)
+	defer timer.Stop()
+	p.pause = min(p.pause*3/2, pollMost)
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,194 @@
+package collect
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/hint"
+)
+
+// StreamOptions bounds a collection by replication stream.
+type StreamOptions struct {
+	// Silence is how long the node may send nothing at all, not even the
+	// newlines with which it keeps a waiting replica alive. Default 1 minute.
+	Silence time.Duration
+}
+
+const (
+	defaultSilence = time.Minute
+	maxReplyLine   = 64 << 10
+)
+
+// Stream asks a node for a dump as a replica does: REPLCONF rdb-only (6.2 and
+// later: the node keeps no buffer of writes for us), then PSYNC. Only the bare
+// "capa eof" is claimed, so the node answers with "$<len>" from its disk or
+// "$EOF:<mark>" without one, and never opens a second channel (Redis 8.0,
+// Valkey 8.0). It needs the ACL rules +sync +psync +replconf +time and no
+// file access.
+func Stream(ctx context.Context, access *cluster.Access, addr string, o StreamOptions) (*Source, error) {
+	if o.Silence == 0 {
+		o.Silence = defaultSilence
+	}
+	notBefore, err := nodeTime(ctx, access, addr)
+	if err != nil {
+		return nil, err
+	}
+	conn, reader, err := access.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{conn: conn, reader: reader, silence: o.Silence, addr: addr}
+	source, err := s.begin()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sync from %s: %w", addr, s.explain(err)), conn.Close())
+	}
+	source.NotBefore = notBefore
+	return source, nil
+}
+
+// nodeTime asks a node what time it is, to the second: AUX ctime is no finer.
+func nodeTime(ctx context.Context, access *cluster.Access, addr string) (time.Time, error) {
+	node := access.Open(addr)
+	defer node.Close()
+	now, err := node.Time(ctx)
+	return now.Truncate(time.Second), err
+}
+
+// stream is the connection of a replica that wants one dump and no more. It
+// ends with the context it was dialed under.
+type stream struct {
+	conn    net.Conn
+	reader  *bufio.Reader
+	silence time.Duration
+	addr    string
+}
+
+// begin speaks the handshake and returns the source at the dump's first byte.
+func (s *stream) begin() (*Source, error) {
+	if err := s.ask("REPLCONF", "capa", "eof"); err != nil {
+		return nil, err
+	}
+	// A server before 6.2 refuses rdb-only. The dump is the same without it,
+	// only the server then holds back writes for us while it sends.
+	if err := s.ask("REPLCONF", "rdb-only", "1"); err != nil && !errors.As(err, new(cluster.ServerError)) {
+		return nil, err
+	}
+	reply, err := s.command("PSYNC", "?", "-1")
+	if err != nil {
+		return nil, err
+	}
+	// The node answers when it forks, so this is the instant of the dump.
+	forked := clock.Now()
+	fields := strings.Fields(reply)
+	if len(fields) != 3 || fields[0] != "+FULLRESYNC" {
+		return nil, fmt.Errorf("the answer to PSYNC is %.80q, want +FULLRESYNC", reply)
+	}
+	offset, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("the answer to PSYNC is %.80q: its offset is no number", reply)
+	}
+	source := &Source{Forked: forked, ReplID: fields[1], ReplOffset: offset, Exact: true}
+	header, err := s.line()
+	if err != nil {
+		return nil, err
+	}
+	return source, s.body(source, header)
+}
+
+// body understands the dump's announcement.
+func (s *stream) body(source *Source, header string) error {
+	if mark, ok := strings.CutPrefix(header, "$EOF:"); ok {
+		if len(mark) != markBytes {
+			return fmt.Errorf("the end mark has %d bytes, want %d", len(mark), markBytes)
+		}
+		source.Size = -1
+		source.ReadCloser = &syncBody{stream: s, body: newMarked(waiting{s}, mark)}
+		return nil
+	}
+	size, err := strconv.ParseInt(strings.TrimPrefix(header, "$"), 10, 64)
+	if err != nil || size < 0 || !strings.HasPrefix(header, "$") {
+		return fmt.Errorf("the dump is announced as %.80q, want $<length> or $EOF:<mark>", header)
+	}
+	source.Size = size
+	source.ReadCloser = &syncBody{stream: s, body: &sized{waiting{s}, size}}
+	return nil
+}
+
+// ask sends a command that is answered with +OK.
+func (s *stream) ask(args ...any) error {
+	reply, err := s.command(args...)
+	if err == nil && reply != "+OK" {
+		err = fmt.Errorf("the answer to %v is %.80q", args[0], reply)
+	}
+	return err
+}
+
+func (s *stream) command(args ...any) (string, error) {
+	s.extend()
+	if _, err := s.conn.Write(cluster.AppendCommand(nil, args...)); err != nil {
+		return "", err
+	}
+	reply, err := s.line()
+	if message, refused := strings.CutPrefix(reply, "-"); err == nil && refused {
+		return "", cluster.ServerError(message)
+	}
+	return reply, err
+}
+
+// line reads one line, past the bare newlines that keep a replica waiting.
+func (s *stream) line() (string, error) {
+	for {
+		var text []byte
+		for {
+			s.extend()
+			b, err := s.reader.ReadByte()
+			if err == io.EOF {
+				err = errCut
+			}
+			if err != nil {
+				return "", err
+			}
+			if b == '\n' {
+				break
+			}
+			if text = append(text, b); len(text) > maxReplyLine {
+				return "", fmt.Errorf("a line of over %d bytes", maxReplyLine)
+			}
+		}
+		if line := strings.TrimSuffix(string(text), "\r"); line != "" {
+			return line, nil
+		}
+	}
+}
+
+// extend gives the node another spell of silence.
+func (s *stream) extend() { s.conn.SetDeadline(clock.Now().Add(s.silence)) }
+
+// explain turns what went wrong into what to do about it.
+func (s *stream) explain(err error) error {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err // the caller's own doing, though a deadline is a net.Error too
+	case errors.Is(err, errCut), errors.Is(err, syscall.ECONNRESET):
+		return hint.Add(err, "look at the node's log: it ended, its save failed, or it dropped us for being slow (client-output-buffer-limit replica)")
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return hint.Add(fmt.Errorf("the node sent nothing for %s: %w", s.silence, err),
+			"look at the node's log: a fork or a full disk may hold its BGSAVE up")
+	case strings.HasPrefix(err.Error(), "NOPERM"):
+		return hint.Add(err, "give the user the ACL rules +psync +sync +replconf, or collect from the data folder: --collect bgsave")
+	case strings.HasPrefix(err.Error(), "NOMASTERLINK"):
+		return hint.Add(err, "the replica has lost its primary: mend that, or collect from primaries: --prefer primary")
+	}
+	return err
+}

@@ -1,0 +1,281 @@
+package collect_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/clustertest"
+	"github.com/slotark/slotark/internal/redisproc"
+	"github.com/slotark/slotark/snapshot/collect"
+)
+
+// The two ways a server sends a dump.
+var (
+	fromDisk = []string{"--repl-diskless-sync", "no"}
+	diskless = []string{"--repl-diskless-sync", "yes"}
+	// slow is a save of minutes, so that a test can be sure to be inside it.
+	slow = []string{"--rdb-key-save-delay", "10000"}
+)
+
+func TestStream(t *testing.T) {
+	cases := map[string]struct {
+		args      []string
+		replica   bool
+		announced bool // the dump's length is
+	}{
+		"from disk, of a primary": {fromDisk, false, true},
+		"from disk, of a replica": {fromDisk, true, true},
+		"diskless, of a primary":  {diskless, false, false},
+		"diskless, of a replica":  {diskless, true, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, c.args...)
+			s.fill(t, 20000, 100)
+			if c.replica {
+				s = startReplica(t, s, c.args...)
+			}
+			before, asked := s.settings(t), time.Now()
+			source, err := collect.Stream(t.Context(), s.Access(), s.Addr(), collect.StreamOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if announced := source.Size > 0; announced != c.announced || !announced && source.Size != -1 {
+				t.Errorf("the announced size is %d", source.Size)
+			}
+			report := inspect(t, source)
+			if report.Keys != 20000 || report.Bytes < 20000*100 {
+				t.Errorf("%d keys in %d bytes", report.Keys, report.Bytes)
+			}
+			checkFresh(t, source, report, asked)
+			// The first replica a primary ever has gives it a new replication
+			// id, so it is asked after.
+			info := s.info(t, "replication")
+			if source.ReplID != info["master_replid"] || source.ReplOffset != info.Int("master_repl_offset") || !source.Exact {
+				t.Errorf("at %s:%d (exact: %v), the node says %s:%s",
+					source.ReplID, source.ReplOffset, source.Exact, info["master_replid"], info["master_repl_offset"])
+			}
+			if report.ReplID != "" && report.ReplOffset != source.ReplOffset {
+				t.Errorf("offset %d, the dump says %d", source.ReplOffset, report.ReplOffset)
+			}
+			checkUnchanged(t, s, before)
+			// A replica that is gone must not be waited for.
+			want := "0"
+			s.awaitInfo(t, "replication", "connected_slaves", want)
+		})
+	}
+}
+
+func TestStreamOverTLS(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Primaries: 1, TLS: true, Password: "x7k2p9", ExtraArgs: []string{"--enable-debug-command", "yes"}})
+	node := c.Access().Open(c.Addrs()[0])
+	defer node.Close()
+	if _, err := node.Do(t.Context(), "DEBUG", "POPULATE", 5000); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"yes", "no"} {
+		if _, err := node.Do(t.Context(), "CONFIG", "SET", "repl-diskless-sync", value); err != nil {
+			t.Fatal(err)
+		}
+		source, err := collect.Stream(t.Context(), c.Access(), node.Addr(), collect.StreamOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report := inspect(t, source); report.Keys != 5000 {
+			t.Errorf("diskless %s: %d keys", value, report.Keys)
+		}
+	}
+}
+
+// With exactly the rights that are documented it works.
+func TestStreamNeedsFewRights(t *testing.T) {
+	s := startWith(t, redisproc.Options{Config: []string{"user backup on >secret -@all +sync +psync +replconf +time"}})
+	s.fill(t, 10, 10)
+	source, err := collect.Stream(t.Context(), &cluster.Access{Username: "backup", Password: "secret"}, s.Addr(), collect.StreamOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report := inspect(t, source); report.Keys != 10 {
+		t.Errorf("%d keys", report.Keys)
+	}
+}
+
+func TestStreamRefused(t *testing.T) {
+	s := startWith(t, redisproc.Options{Config: []string{
+		"user none on >secret -@all +time", "user nopsync on >secret -@all +time +replconf", "user notime on >secret -@all +psync +sync +replconf",
+	}})
+	cases := map[string]struct {
+		access       *cluster.Access
+		addr         string
+		is           error
+		says, advice string
+	}{
+		"no right to REPLCONF": {&cluster.Access{Username: "none", Password: "secret"}, s.Addr(), nil, "NOPERM", "+psync +sync +replconf"},
+		"no right to PSYNC":    {&cluster.Access{Username: "nopsync", Password: "secret"}, s.Addr(), nil, "NOPERM", "+psync +sync +replconf"},
+		"no right to TIME":     {&cluster.Access{Username: "notime", Password: "secret"}, s.Addr(), cluster.ErrAuth, "run TIME", "rights"},
+		"a wrong password":     {&cluster.Access{Username: "none", Password: "wrong"}, s.Addr(), cluster.ErrAuth, "refused the password", "password"},
+		"nobody there":         {&cluster.Access{}, "127.0.0.1:1", cluster.ErrUnreachable, "connection refused", "runs"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			source, err := collect.Stream(t.Context(), c.access, c.addr, collect.StreamOptions{})
+			if source != nil || c.is != nil && !errors.Is(err, c.is) {
+				t.Errorf("got %+v, %v, want %v", source, err, c.is)
+			}
+			checkSays(t, err, c.says, c.advice)
+		})
+	}
+}
+
+// slowServer is a server whose dump takes long to come.
+func slowServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := start(t, append(append([]string{}, slow...), args...)...)
+	s.fill(t, 20000, 1000)
+	return s
+}
+
+// A cancel ends it wherever it is: waiting for the fork's file, or reading.
+func TestStreamCancelled(t *testing.T) {
+	t.Run("while the node saves", func(t *testing.T) {
+		s := slowServer(t, fromDisk...)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := beside(func() (*collect.Source, error) {
+			return collect.Stream(ctx, s.Access(), s.Addr(), collect.StreamOptions{})
+		})
+		s.awaitInfo(t, "persistence", "rdb_bgsave_in_progress", "1")
+		cancel()
+		if err := fails(t, done, promptly); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("while the dump comes", func(t *testing.T) {
+		s := slowServer(t, diskless...)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		source := begun(t, ctx, s)
+		cancel()
+		if err := fails(t, drain(source), promptly); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	// It was told as the node's silence.
+	t.Run("by a deadline", func(t *testing.T) {
+		s := slowServer(t, diskless...)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := fails(t, drain(begun(t, ctx, s)), promptly); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		} else {
+			checkSays(t, err, "context deadline exceeded", "")
+		}
+	})
+}
+
+// begun is a dump of which the first bytes have come.
+func begun(t *testing.T, ctx context.Context, s *server) *collect.Source {
+	t.Helper()
+	source, err := collect.Stream(ctx, s.Access(), s.Addr(), collect.StreamOptions{Silence: waitLimit})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { source.Close() })
+	if _, err := io.ReadFull(source, make([]byte, 9)); err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+// A node that dies inside its dump gives an error, and never an end.
+func TestStreamOfANodeThatIsKilled(t *testing.T) {
+	t.Run("diskless", func(t *testing.T) {
+		s := slowServer(t, diskless...)
+		source := begun(t, t.Context(), s)
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		checkSays(t, fails(t, drain(source), promptly), "sync from "+s.Addr()+", after ", "node's log")
+	})
+	t.Run("from disk", func(t *testing.T) {
+		s := start(t, fromDisk...)
+		s.fill(t, 60000, 1000) // more than the sockets' buffers hold
+		source := begun(t, t.Context(), s)
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		checkSays(t, fails(t, drain(source), promptly), "sync from "+s.Addr()+", after ", "node's log")
+	})
+	t.Run("before the dump", func(t *testing.T) {
+		s := slowServer(t, fromDisk...)
+		done := beside(func() (*collect.Source, error) {
+			return collect.Stream(t.Context(), s.Access(), s.Addr(), collect.StreamOptions{})
+		})
+		s.awaitInfo(t, "persistence", "rdb_bgsave_in_progress", "1")
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		checkSays(t, fails(t, done, promptly), "sync from "+s.Addr(), "node's log")
+	})
+}
+
+// The child that sends a diskless dump dies alone: the node lives on, and
+// drops us.
+func TestStreamOfAChildThatIsKilled(t *testing.T) {
+	s := slowServer(t, diskless...)
+	source := begun(t, t.Context(), s)
+	if err := syscall.Kill(s.child(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	checkSays(t, fails(t, drain(source), promptly), "sync from "+s.Addr()+", after ", "node's log")
+}
+
+// The node cannot write the file it would send.
+func TestStreamOfANodeThatCannotSave(t *testing.T) {
+	s := start(t, fromDisk...)
+	s.fill(t, 10, 10)
+	if err := os.Mkdir(filepath.Join(s.Dir(), "dump.rdb"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	source, err := collect.Stream(t.Context(), s.Access(), s.Addr(), collect.StreamOptions{})
+	if source != nil {
+		t.Fatalf("it gave %+v", source)
+	}
+	checkSays(t, err, "sync from "+s.Addr()+": the node closed the connection", "its save failed")
+}
+
+// A node that hangs is left after a while.
+func TestStreamOfANodeThatHangs(t *testing.T) {
+	s := start(t, fromDisk...)
+	s.fill(t, 60000, 1000) // more than the sockets' buffers hold
+	source, err := collect.Stream(t.Context(), s.Access(), s.Addr(), collect.StreamOptions{Silence: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	checkSays(t, fails(t, drain(source), promptly), "the node sent nothing for 1s", "node's log")
+}
+
+func TestStreamOfAReplicaWithoutItsPrimary(t *testing.T) {
+	primary := start(t)
+	replica := startReplica(t, primary)
+	if err := primary.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	replica.awaitInfo(t, "replication", "master_link_status", "down")
+	source, err := collect.Stream(t.Context(), replica.Access(), replica.Addr(), collect.StreamOptions{})
+	if source != nil {
+		t.Fatalf("it gave %+v", source)
+	}
+	checkSays(t, err, "NOMASTERLINK", "has lost its primary")
+}

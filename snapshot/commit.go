@@ -1,0 +1,86 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/manifest"
+)
+
+// manifest is the record of this run.
+func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
+	m := &manifest.Manifest{
+		Version:   manifest.Version,
+		ID:        r.id,
+		Cluster:   r.Cluster,
+		CreatedBy: r.Build,
+		Started:   r.started,
+		Finished:  r.Now(),
+		Topology:  topologyRecord(r.topology),
+		Shards:    shards,
+	}
+	if len(r.choices) > 0 {
+		m.Server = manifest.Server{Engine: r.choices[0].source.Engine, Version: r.choices[0].source.Version}
+	}
+	for _, s := range r.Stores {
+		m.Stores = append(m.Stores, s.Name)
+	}
+	for _, w := range r.topology.Warnings {
+		m.Findings = append(m.Findings, manifest.Finding{Code: "topology", Severity: "warning", Subject: r.Cluster, Detail: w})
+	}
+	m.Findings = append(m.Findings, r.findings(m)...)
+	return m
+}
+
+// findings are what is wrong without stopping the snapshot.
+func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
+	var findings []manifest.Finding
+	for _, c := range r.choices {
+		if c.source.Version != m.Server.Version || c.source.Engine != m.Server.Engine {
+			findings = append(findings, manifest.Finding{Code: "mixed-versions", Severity: "warning", Subject: c.source.Addr,
+				Detail: fmt.Sprintf("runs %s %s, the first shard %s %s", c.source.Engine, c.source.Version, m.Server.Engine, m.Server.Version)})
+		}
+	}
+	for _, s := range m.Shards {
+		if s.Dump.ChecksumDisabled {
+			findings = append(findings, manifest.Finding{Code: "unverifiable", Severity: "warning", Subject: "shard " + s.Slots.String(),
+				Detail: "its dump has no CRC64 (rdbchecksum no): its structure is sound, a flipped bit inside a value could not be seen"})
+		}
+	}
+	return findings
+}
+
+// commit writes the manifest: to the primary store, which makes the snapshot
+// exist, then to each mirror that has everything else.
+func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
+	text, err := manifest.Encode(m)
+	if err != nil {
+		return err
+	}
+	_, err = r.writer.Put(ctx, catalog.ManifestName(r.Cluster, r.id), bytes.NewReader(text))
+	return err
+}
+
+// topologyRecord turns the topology into what the manifest keeps of it.
+func topologyRecord(t *cluster.Topology) manifest.Topology {
+	record := manifest.Topology{CurrentEpoch: t.CurrentEpoch}
+	for _, shard := range t.Shards {
+		primary := nodeRecord(shard.Primary)
+		primary.Slots = shard.Slots
+		record.Nodes = append(record.Nodes, primary)
+		for _, replica := range shard.Replicas {
+			record.Nodes = append(record.Nodes, nodeRecord(replica))
+		}
+	}
+	return record
+}
+
+func nodeRecord(m cluster.Member) manifest.Node {
+	return manifest.Node{
+		ID: m.ID, Address: m.Addr, BusPort: m.BusPort, Hostname: m.Hostname,
+		Role: string(m.Role), Primary: m.PrimaryID, ConfigEpoch: m.ConfigEpoch,
+	}
+}

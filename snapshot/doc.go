@@ -1,0 +1,21 @@
+// Package snapshot captures a cluster: one dump for each shard, inspected
+// while it streams, stored in the primary store and the mirrors, and made a
+// snapshot by its manifest.
+//
+// Invariant: whole or nothing. There is no manifest unless every shard's dump
+// is fresh, sound, holds only keys of its shard's slots, and was taken while
+// the topology stood still.
+//
+// The algorithm of [Take]:
+//
+//  1. topology: as every node sees it; what is unhealthy refuses the snapshot.
+//  2. choose: for each shard a healthy replica that is not too far behind,
+//     else the primary.
+//  3. capture, all shards at once within a bound: collect → inspect → put. The
+//     dump passes once, in a stream. The stores see its end only after it was
+//     found sound, so a damaged dump never becomes an object.
+//  4. topology again: it must be what it was.
+//  5. manifest, last: to the primary, then to each mirror that has everything.
+//
+// Whatever stops it removes what was put.
+package snapshot

@@ -1,0 +1,82 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/snapshot/collect"
+)
+
+// inspection is a dump on its way to the stores: whoever reads it gets the
+// dump's bytes while the same bytes are inspected beside. It gives io.EOF only
+// after the inspection found the whole dump sound, and the damage otherwise, so
+// that a store never completes an object that is not sound.
+type inspection struct {
+	source  *collect.Source
+	sum     hash.Hash
+	tee     *io.PipeWriter
+	verdict func(*rdb.Report) error
+
+	done   chan struct{} // closed when report and damage are set
+	report *rdb.Report
+	damage error
+}
+
+func newInspection(ctx context.Context, source *collect.Source, owned slot.Set, onProgress func(int64, uint64)) *inspection {
+	reader, writer := io.Pipe()
+	i := &inspection{source: source, sum: sha256.New(), tee: writer, done: make(chan struct{})}
+	go func() {
+		defer close(i.done)
+		i.report, i.damage = rdb.Inspect(ctx, reader, rdb.InspectOptions{Size: source.Size, Owned: &owned, OnProgress: onProgress})
+		// A reader that has seen enough must not hold the writer up.
+		reader.CloseWithError(errors.Join(i.damage, io.ErrClosedPipe))
+	}()
+	return i
+}
+
+func (i *inspection) Read(p []byte) (int, error) {
+	n, err := i.source.Read(p)
+	if n > 0 {
+		i.sum.Write(p[:n])
+		if _, teeErr := i.tee.Write(p[:n]); teeErr != nil {
+			return 0, i.conclude()
+		}
+	}
+	if err == nil {
+		return n, nil
+	}
+	if !errors.Is(err, io.EOF) {
+		i.tee.CloseWithError(err)
+		<-i.done
+		return 0, err
+	}
+	i.tee.Close()
+	if err := i.conclude(); err != nil {
+		return 0, err
+	}
+	return n, io.EOF
+}
+
+// conclude waits for the inspection and returns what it came to.
+func (i *inspection) conclude() error {
+	<-i.done
+	if i.damage != nil {
+		return i.damage
+	}
+	return i.verdict(i.report)
+}
+
+// Close ends the inspection, wherever it is, and closes the source.
+func (i *inspection) Close() error {
+	i.tee.CloseWithError(context.Canceled)
+	<-i.done
+	return i.source.Close()
+}
+
+func (i *inspection) sha256() string { return hex.EncodeToString(i.sum.Sum(nil)) }

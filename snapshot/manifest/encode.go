@@ -1,0 +1,67 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrVersion is returned for a manifest of a format version that this build
+// does not know.
+var ErrVersion = errors.New("unknown manifest format version")
+
+// MaxBytes bounds what Decode reads: 500 shards with long findings need well
+// under 2 MiB.
+const MaxBytes = 16 << 20
+
+// Encode returns the manifest as indented JSON ending in a newline. It refuses
+// what Validate refuses: an incoherent manifest must not come into being.
+func Encode(m *Manifest) ([]byte, error) {
+	if err := m.Validate(); err != nil {
+		return nil, fmt.Errorf("encode manifest of %s: %w", m.ID, err)
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest of %s: %w", m.ID, err)
+	}
+	return append(text, '\n'), nil
+}
+
+// Decode reads one manifest and validates it. Unknown fields are refused: a
+// field that this build does not know could change what the snapshot means, and
+// a version that adds one has a number of its own.
+func Decode(r io.Reader) (*Manifest, error) {
+	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("read manifest: larger than %d bytes", MaxBytes)
+	}
+	// The version is read by itself first: a later version's fields would
+	// otherwise hide behind "unknown field".
+	var head struct {
+		Version int `json:"format_version"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	if head.Version != Version {
+		return nil, fmt.Errorf("decode manifest: %w %d: this build reads version %d", ErrVersion, head.Version, Version)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	var m Manifest
+	if err := decoder.Decode(&m); err != nil {
+		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("decode manifest: something follows its closing brace")
+	}
+	if err := m.Validate(); err != nil {
+		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	return &m, nil
+}

@@ -1,0 +1,20 @@
+// Package mirror writes the same objects to a primary store and to mirrors of
+// it, in one pass over each body and in bounded memory.
+//
+// Invariant: an object is in a mirror only if it is in the primary, and a
+// mirror that has missed one object of a [Writer] gets none of its later
+// ones. Since a snapshot's manifest is its last object, a mirror that holds
+// the manifest holds the whole snapshot.
+//
+// How a Put works:
+//
+//  1. Each store's own Put runs beside the others and reads from a feed. The
+//     body is read in chunks that all feeds share; the slowest store sets the
+//     pace, except for a mirror that accepts nothing for StallTimeout: it is
+//     dropped.
+//  2. At the body's end only the primary is told so. The mirrors wait with
+//     everything they were sent and nothing that anybody can see.
+//  3. Once the primary has the object, the mirrors are told. If it has not,
+//     their Puts are aborted, so nothing has to be deleted anywhere: the
+//     credentials that take backups need not be able to.
+package mirror

@@ -1,0 +1,189 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/slotark/slotark/storage"
+)
+
+var (
+	// ErrStalled is why a mirror was dropped that took no bytes for too long.
+	ErrStalled = errors.New("the store stalled")
+	// ErrAborted is returned by Put after Abort.
+	ErrAborted = errors.New("the writer was aborted")
+
+	errStoppedReading = errors.New("the store stopped reading before the object's end")
+)
+
+const (
+	defaultStall = time.Minute
+	// After its end an object may still have to be assembled or brought to
+	// the disk, so a mirror has so many stall timeouts to confirm it.
+	finishStalls = 5
+	// Abort deletes for at most so long.
+	abortLimit = time.Minute
+)
+
+// Set is a primary store and its mirrors.
+type Set struct {
+	Primary storage.Named
+	Mirrors []storage.Named
+	// StallTimeout is how long a mirror may hold up the others by not taking
+	// the next chunk of 256 KiB before it is dropped. 0 = one minute. How long
+	// the primary may take is its own affair: without it there is no object.
+	StallTimeout time.Duration
+}
+
+// Begin returns a writer for the objects of one snapshot.
+func (s Set) Begin() *Writer {
+	w := &Writer{stall: s.StallTimeout, primary: newMember(s.Primary)}
+	if w.stall <= 0 {
+		w.stall = defaultStall
+	}
+	for _, store := range s.Mirrors {
+		w.mirrors = append(w.mirrors, newMember(store))
+	}
+	return w
+}
+
+// Writer puts objects that belong together. It is safe for concurrent use.
+type Writer struct {
+	stall   time.Duration
+	primary *member
+	mirrors []*member
+
+	mu      sync.Mutex
+	aborted bool
+}
+
+// Outcome says whether a store has every object whose Put returned nil.
+type Outcome struct {
+	Name string
+	Err  error // nil: it has; else the first thing that went wrong
+}
+
+// Outcomes returns the primary's outcome and then the mirrors', in order.
+func (w *Writer) Outcomes() []Outcome {
+	outcomes := make([]Outcome, 0, 1+len(w.mirrors))
+	for _, m := range w.members() {
+		outcomes = append(outcomes, Outcome{m.Name, m.outcome()})
+	}
+	return outcomes
+}
+
+// Abort deletes from every store, also from those that were dropped, what
+// this writer has put, the last object first: a manifest goes before what it
+// names. It works on after ctx has ended, for at most a minute, and returns
+// what could not be deleted. No Put may be under way; later ones fail.
+func (w *Writer) Abort(ctx context.Context) error {
+	w.mu.Lock()
+	w.aborted = true
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortLimit)
+	defer cancel()
+	members := w.members()
+	errs := make([]error, len(members))
+	// Together, so that a dead mirror does not use up the others' time.
+	var wait sync.WaitGroup
+	for i, m := range members {
+		wait.Go(func() { errs[i] = m.deleteAll(ctx) })
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+func (w *Writer) members() []*member { return append([]*member{w.primary}, w.mirrors...) }
+
+func (w *Writer) check() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.aborted {
+		return ErrAborted
+	}
+	return nil
+}
+
+// member is one store and what this writer knows of it.
+type member struct {
+	storage.Named
+	dropped chan struct{} // closed once a mirror is out
+
+	mu      sync.Mutex
+	dropErr error
+	stored  []string         // names, in the order they became visible
+	failed  map[string]error // by name; only the primary may fail and go on
+}
+
+func newMember(store storage.Named) *member {
+	return &member{Named: store, dropped: make(chan struct{}), failed: map[string]error{}}
+}
+
+// drop ends a mirror's part in this writer. Only the first reason is kept.
+func (m *member) drop(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dropErr == nil {
+		m.dropErr = err
+		close(m.dropped)
+	}
+}
+
+func (m *member) out() bool {
+	select {
+	case <-m.dropped:
+		return true
+	default:
+		return false
+	}
+}
+
+func (m *member) storedObject(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stored = append(m.stored, name)
+	delete(m.failed, name)
+}
+
+func (m *member) failedObject(name string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed[name] = err
+}
+
+func (m *member) outcome() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.dropErr != nil {
+		return m.dropErr
+	}
+	first := ""
+	for name := range m.failed {
+		if first == "" || name < first {
+			first = name
+		}
+	}
+	return m.failed[first]
+}
+
+// deleteAll deletes only names whose Put has succeeded. An object under a
+// name whose Put has failed may be somebody else's.
+func (m *member) deleteAll(ctx context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	var left []string
+	for _, name := range slices.Backward(m.stored) {
+		if err := m.Delete(ctx, name); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
+			left = append(left, name)
+		}
+	}
+	slices.Reverse(left)
+	m.stored = left
+	return errors.Join(errs...)
+}

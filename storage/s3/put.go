@@ -1,0 +1,184 @@
+package s3
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/internal/source"
+)
+
+const (
+	// tokenKey is where in an object's metadata the token of its Put is.
+	tokenKey = "slotark-put"
+
+	// A request whose outcome decides whether the object exists is given so
+	// long to answer after ctx has ended: a known outcome needs no clean-up.
+	commitGrace = 3 * time.Second
+	// Clean-up after a failed Put is given so long.
+	cleanupLimit = 30 * time.Second
+	// So often a PutObject is tried when the server reports a conflict with
+	// another writer of the same name and then holds nothing under it.
+	conflictAttempts = 3
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// put is one Put on its way.
+type put struct {
+	*Store
+	name  string
+	key   *string
+	token string
+	src   *source.Reader // knows the body's own error
+	body  *bufio.Reader  // over src; tells the end before it is reached
+
+	stop context.CancelCauseFunc // ends the reading of body
+
+	crc        uint32  // of everything sent so far
+	upload     *string // id of the multipart upload, once there is one
+	committing bool    // the request that makes the object visible was sent
+}
+
+// Put implements [storage.Store].
+func (s *Store) Put(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
+	object, err := s.put(ctx, name, body)
+	if err != nil {
+		return storage.Object{}, fmt.Errorf("put %s to %s: %w", name, s.place(), err)
+	}
+	return object, nil
+}
+
+func (s *Store) put(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
+	if err := storage.CheckName(name); err != nil {
+		return storage.Object{}, err
+	}
+	switch _, err := s.head(ctx, name); {
+	case err == nil:
+		return storage.Object{}, storage.ErrExists
+	case !errors.Is(err, storage.ErrNotFound):
+		return storage.Object{}, err
+	}
+	sending, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	src := source.New(sending, body)
+	p := &put{Store: s, name: name, key: s.key(name), token: rand.Text(), src: src, body: bufio.NewReader(src), stop: stop}
+	first, err := p.fillFirst()
+	if err != nil {
+		return storage.Object{}, err
+	}
+	if _, err := p.body.Peek(1); err == io.EOF {
+		err = p.single(ctx, first)
+		return p.settle(ctx, err)
+	}
+	if err := p.bodyError(); err != nil {
+		return storage.Object{}, err
+	}
+	err = p.multipart(sending, first)
+	return p.settle(ctx, err)
+}
+
+// single stores a body that fits into one part.
+func (p *put) single(ctx context.Context, data []byte) error {
+	p.crc = crc32.Checksum(data, castagnoli)
+	var err error
+	for range conflictAttempts {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p.committing = true
+		commit, done := unhurried(ctx)
+		_, err = p.client.PutObject(commit, &s3.PutObjectInput{
+			Bucket: &p.o.Bucket, Key: p.key, IfNoneMatch: aws.String("*"),
+			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
+			ChecksumCRC32C: encodeCRC(p.crc), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
+			Metadata: map[string]string{tokenKey: p.token},
+		})
+		done()
+		if _, code, _ := answer(err); code != "ConditionalRequestConflict" {
+			break
+		}
+		// Two writers at the same instant may both be told of a conflict.
+		// Somebody has to win, so whoever finds nothing tries again.
+		if _, headErr := p.head(ctx, p.name); !errors.Is(headErr, storage.ErrNotFound) {
+			break
+		}
+	}
+	return err
+}
+
+// fillFirst reads the first part into a buffer that grows with the body: most
+// objects are small, and eight shards are put at once.
+func (p *put) fillFirst() ([]byte, error) {
+	var first bytes.Buffer
+	if _, err := io.CopyN(&first, p.body, partBytes(1)); err != nil && err != io.EOF {
+		return nil, p.readError(err)
+	}
+	return first.Bytes(), p.bodyError()
+}
+
+// fill reads the next part. A short part is the last one.
+func (p *put) fill(buffer []byte) ([]byte, error) {
+	n, err := io.ReadFull(p.body, buffer)
+	// io.ReadFull says io.ErrUnexpectedEOF for a short last part, and a body
+	// may fail with just that. Only src knows which it was.
+	if bodyErr := p.bodyError(); bodyErr != nil {
+		return nil, bodyErr
+	}
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, p.readError(err)
+	}
+	return buffer[:n], nil
+}
+
+func (p *put) bodyError() error {
+	if err := p.src.Err(); err != nil {
+		return p.readError(err)
+	}
+	return nil
+}
+
+func (p *put) readError(err error) error {
+	return &bodyFault{fmt.Errorf("read body: %w", err)}
+}
+
+// bodyFault marks an error that is not the server's.
+type bodyFault struct{ error }
+
+func (b *bodyFault) Unwrap() error { return b.error }
+
+// unhurried is a context that outlives ctx by commitGrace.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	commit, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(commitGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(context.Cause(ctx))
+		case <-commit.Done():
+		}
+	})
+	return commit, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+// encodeCRC is a CRC as the protocol writes it: big-endian, base64.
+func encodeCRC(crc uint32) *string {
+	return aws.String(base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc)))
+}

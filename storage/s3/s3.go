@@ -1,0 +1,169 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/storage"
+)
+
+const (
+	// One request is tried this often in all. A part of an upload is tried
+	// more often, because an hour's work depends on it.
+	attempts     = 3
+	partAttempts = 6
+
+	// The region of servers that have none.
+	fallbackRegion = "us-east-1"
+)
+
+// Options says where the bucket is and how to reach it. Credentials come from
+// where every AWS tool takes them: environment, shared files, role.
+type Options struct {
+	Bucket string
+	Prefix string // before every name, without slashes at its ends; may be ""
+
+	Region    string // "" = that of the environment or the profile
+	Endpoint  string // "" = AWS; else the URL of a server
+	Profile   string // of the shared configuration; "" = the default
+	PathStyle bool   // bucket in the path instead of the host name
+
+	// StallTimeout ends a connection on which nothing has moved for so long.
+	// 0 = 2 minutes.
+	StallTimeout time.Duration
+	// MaxBackoff is the longest wait between two attempts at one request.
+	// 0 = 10 seconds.
+	MaxBackoff time.Duration
+}
+
+// Store is a bucket, or a prefix in it. See [Open].
+type Store struct {
+	client *s3.Client
+	o      Options
+	prefix string // "" or ending in "/"
+
+	// A 404 to HEAD does not say whether object or bucket is missing. Once
+	// anything was answered from within the bucket, it is the object.
+	bucketSeen atomic.Bool
+}
+
+// Open reads configuration and returns the store. It sends no request to it.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s := &Store{o: o}
+	if s.o.StallTimeout == 0 {
+		s.o.StallTimeout = 2 * time.Minute
+	}
+	if s.o.MaxBackoff == 0 {
+		s.o.MaxBackoff = 10 * time.Second
+	}
+	if s.prefix = strings.Trim(o.Prefix, "/"); s.prefix != "" {
+		s.prefix += "/"
+	}
+	if o.Bucket == "" {
+		return nil, errors.New("open s3 store: no bucket is named")
+	}
+	cfg, err := s.configure(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", s, err)
+	}
+	s.o.Region = cfg.Region
+	s.client = s3.NewFromConfig(cfg, func(c *s3.Options) {
+		c.UsePathStyle = o.PathStyle
+		if o.Endpoint != "" {
+			c.BaseEndpoint = &o.Endpoint
+		}
+		// "No checksum to validate" would be printed for every object that
+		// another tool has written.
+		c.DisableLogOutputChecksumValidationSkipped = true
+	})
+	return s, nil
+}
+
+func (s *Store) configure(ctx context.Context) (aws.Config, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(httpClient(s.o.StallTimeout)),
+		config.WithLogger(logging.Nop{}),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(r *retry.StandardOptions) {
+				r.MaxAttempts, r.MaxBackoff = attempts, s.o.MaxBackoff
+			})
+		}),
+		// Put gives its own checksums. What the SDK would add on top is a
+		// trailer that several other servers do not understand.
+		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
+	}
+	if s.o.Region != "" {
+		options = append(options, config.WithRegion(s.o.Region))
+	}
+	if s.o.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(s.o.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		if missing := (config.SharedConfigProfileNotExistError{}); errors.As(err, &missing) {
+			return cfg, hint.Add(fmt.Errorf("%w: no profile %q in the shared AWS configuration", storage.ErrDenied, s.o.Profile),
+				"Name a profile of ~/.aws/config, or none.")
+		}
+		return cfg, err
+	}
+	if cfg.Region == "" {
+		if s.o.Endpoint == "" {
+			return cfg, hint.Add(errors.New("the bucket's region is not known"),
+				"Add ?region=... to the store's URL, or set AWS_REGION.")
+		}
+		cfg.Region = fallbackRegion
+	}
+	cfg.Credentials = aws.NewCredentialsCache(keys{cfg.Credentials})
+	return cfg, nil
+}
+
+// Region is the region the store was opened for.
+func (s *Store) Region() string { return s.o.Region }
+
+// String implements [storage.Store]. An endpoint is part of it, because only
+// AWS's own bucket names are unique.
+func (s *Store) String() string {
+	u := url.URL{Scheme: "s3", Host: s.o.Bucket, Path: strings.TrimSuffix("/"+s.prefix, "/")}
+	if s.o.Endpoint != "" {
+		u.RawQuery = "endpoint=" + s.o.Endpoint
+	}
+	return u.String()
+}
+
+// place is String without the endpoint, for messages.
+func (s *Store) place() string {
+	return strings.TrimSuffix("s3://"+s.o.Bucket+"/"+s.prefix, "/")
+}
+
+func (s *Store) key(name string) *string { return aws.String(s.prefix + name) }
+
+// noKeys marks the failure to find credentials, which the SDK reports only in
+// words.
+type noKeys struct{ error }
+
+func (e noKeys) Unwrap() error { return e.error }
+
+type keys struct{ aws.CredentialsProvider }
+
+func (k keys) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if k.CredentialsProvider == nil {
+		return aws.Credentials{}, noKeys{errors.New("none are configured")}
+	}
+	found, err := k.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = noKeys{err}
+	}
+	return found, err
+}

@@ -1,0 +1,52 @@
+package s3_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/slotark/slotark/internal/s3test"
+	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/s3"
+	"github.com/slotark/slotark/storage/storagetest"
+)
+
+func open(t *testing.T, server *s3test.Server, bucket, prefix string) *s3.Store {
+	t.Helper()
+	s, err := s3.Open(t.Context(), s3.Options{
+		Bucket: bucket, Prefix: prefix, Endpoint: server.Endpoint, Region: server.Region, PathStyle: true,
+		MaxBackoff: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestConformance runs on two servers: one bucket keeps old versions, where a
+// deleted object is a marker and not nothing.
+func TestConformance(t *testing.T) {
+	for _, versioned := range []bool{false, true} {
+		name := map[bool]string{false: "plain", true: "versioned"}[versioned]
+		t.Run(name, func(t *testing.T) {
+			server := s3test.Start(t)
+			make := server.Bucket
+			if versioned {
+				make = server.VersionedBucket
+			}
+			bucket := make(t, "backups")
+			count := 0
+			storagetest.Run(t, func(t *testing.T) storage.Store {
+				count++
+				// A neighbour whose name begins with the prefix must never show.
+				prefix := "store-" + string(rune('a'+count))
+				storagetest.Put(t, open(t, server, bucket, prefix+"-neighbour"), "object", []byte("x"))
+				t.Cleanup(func() {
+					if left := server.Uploads(t, bucket); len(left) > 0 {
+						t.Errorf("unfinished uploads: %q", left)
+					}
+				})
+				return open(t, server, bucket, prefix)
+			})
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/storage"
+)
+
+// settle finds out how a Put has really ended, whatever the server said, and
+// leaves either the whole object or nothing. err is what sending it gave.
+//
+// It works on after ctx has ended, for at most cleanupLimit.
+func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+	defer cancel()
+	if err == nil {
+		object, err := p.confirm(cleanup)
+		if err != nil {
+			return storage.Object{}, both(err, p.remove(cleanup))
+		}
+		return object, nil
+	}
+	// The answer may be lost, or belong to the second of two equal requests
+	// of which the first was carried out.
+	doubtful := p.committing && mayHaveCommitted(err)
+	if doubtful {
+		if object, found := p.mine(cleanup); found {
+			return object, nil
+		}
+	}
+	var abortErr error
+	if p.upload != nil {
+		abortErr = p.abort(cleanup)
+		if doubtful {
+			// The completion may still have been at work and have won
+			// against the abort.
+			if object, found := p.mine(cleanup); found {
+				return object, nil
+			}
+		}
+	}
+	if body := (*bodyFault)(nil); !errors.As(err, &body) {
+		err = p.explain(ctx, err)
+	}
+	return storage.Object{}, both(err, abortErr)
+}
+
+// both is one line, where errors.Join makes two.
+func both(err, second error) error {
+	if second == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %w", err, second)
+}
+
+// mayHaveCommitted tells whether the server may have carried out a commit
+// that failed. Refusals are final, but for those that a repeated request gets:
+// "taken" and "no such upload".
+func mayHaveCommitted(err error) bool {
+	switch status, _, _ := answer(err); status {
+	case http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed:
+		return true
+	default:
+		return status < 400 || status >= 500
+	}
+}
+
+// mine is the object, if it is the one this Put has made, and whole.
+func (p *put) mine(ctx context.Context) (storage.Object, bool) {
+	out, err := p.headObject(ctx, p.name)
+	if err != nil || out.Metadata[tokenKey] != p.token || p.compare(out) != nil {
+		return storage.Object{}, false
+	}
+	return object(p.name, out), true
+}
+
+// confirm asks the server for what it has stored and compares.
+func (p *put) confirm(ctx context.Context) (storage.Object, error) {
+	out, err := p.headObject(ctx, p.name)
+	if err != nil {
+		return storage.Object{}, fmt.Errorf("confirm it is stored: %w", err)
+	}
+	if token, there := out.Metadata[tokenKey]; there && token != p.token {
+		// It was not the condition that has failed but the server.
+		return storage.Object{}, storage.ErrExists
+	}
+	if err := p.compare(out); err != nil {
+		return storage.Object{}, fmt.Errorf("confirm it is stored: %w", err)
+	}
+	return object(p.name, out), nil
+}
+
+func (p *put) compare(out *s3.HeadObjectOutput) error {
+	if got := aws.ToInt64(out.ContentLength); got != p.src.Bytes() {
+		return fmt.Errorf("the server holds %d bytes of %d", got, p.src.Bytes())
+	}
+	// Servers without whole-object checksums give none, or one over the
+	// parts' that ends in their number.
+	if got := aws.ToString(out.ChecksumCRC32C); len(got) == len(*encodeCRC(0)) && got != *encodeCRC(p.crc) {
+		return fmt.Errorf("the server's CRC32C is %s, that of what was sent %s", got, *encodeCRC(p.crc))
+	}
+	return nil
+}
+
+// remove deletes an object that the server has called stored but could not
+// confirm. It deletes only what bears this Put's token.
+func (p *put) remove(ctx context.Context) error {
+	out, err := p.headObject(ctx, p.name)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && out.Metadata[tokenKey] != p.token {
+		return nil
+	}
+	if err == nil {
+		_, err = p.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &p.o.Bucket, Key: p.key})
+		err = p.explain(ctx, err)
+	}
+	if err != nil {
+		return fmt.Errorf("remove it again: %w", err)
+	}
+	return nil
+}
+
+// abort gives up the multipart upload and what was sent of it. That there is
+// no such upload any more is what was wanted.
+func (p *put) abort(ctx context.Context) error {
+	_, err := p.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
+		Bucket: &p.o.Bucket, Key: p.key, UploadId: p.upload,
+	})
+	if _, code, _ := answer(err); err == nil || code == "NoSuchUpload" {
+		return nil
+	}
+	return hint.Add(fmt.Errorf("abort the upload: %w", p.explain(ctx, err)),
+		"Parts may be left and cost money: give the bucket a lifecycle rule that aborts incomplete multipart uploads.")
+}

@@ -1,0 +1,89 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/manifest"
+)
+
+// count asks every primary for its keys in each of its slots, and reads what
+// the snapshot's slot indexes promise.
+func (c *comparing) count(ctx context.Context) error {
+	if err := c.eachPrimary(ctx, c.countPrimary); err != nil {
+		return err
+	}
+	return c.eachShard(ctx, c.readIndex)
+}
+
+func (c *comparing) countPrimary(ctx context.Context, p int) error {
+	primary := c.primaries[p]
+	node := c.Access.Open(primary.Primary.Addr)
+	defer node.Close()
+	slots := slices.Collect(primary.Slots.All())
+	counts, err := node.CountKeysInSlots(ctx, slots)
+	if err != nil {
+		return err
+	}
+	// The clock after the count: a key that expires later than this was
+	// certainly still there.
+	now, err := node.Time(ctx)
+	if err != nil {
+		return err
+	}
+	for i, n := range slots {
+		c.counts[n], c.counted[n] = counts[i], now.UnixMilli()
+	}
+	return nil
+}
+
+func (c *comparing) readIndex(ctx context.Context, s int) error {
+	return c.fromAnyStore(ctx, func(copied *catalog.Snapshot) error { return c.readIndexIn(ctx, copied, s) })
+}
+
+func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s int) error {
+	shard := c.Snapshot.Manifest.Shards[s]
+	body, err := OpenChecked(ctx, copied, shard.SlotIndex)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	owned, counts, err := manifest.DecodeSlotIndex(body)
+	if err != nil {
+		return fmt.Errorf("shard %s: %w", shard.Slots, err)
+	}
+	if owned != shard.Slots {
+		return fmt.Errorf("shard %s: its slot index is of slots %s", shard.Slots, owned)
+	}
+	for n := range owned.All() {
+		c.indexed[n] = int64(counts[n].Keys)
+	}
+	return nil
+}
+
+// miscounted returns the slots in which a primary counted what cannot be: more
+// keys than were saved, or fewer than had not expired by then.
+func (c *comparing) miscounted() (tooMany, tooFew slot.Set) {
+	for n := range c.Snapshot.Manifest.Slots().All() {
+		switch most := c.indexed[n]; {
+		case c.counts[n] > most:
+			tooMany.Add(n)
+		case c.counts[n] < most-int64(c.saved[n].gone):
+			tooFew.Add(n)
+		}
+	}
+	return tooMany, tooFew
+}
+
+// ownerOf names the primary that owns a slot, for a person.
+func (c *comparing) ownerOf(n int) string {
+	at := slices.IndexFunc(c.primaries, func(p cluster.Shard) bool { return p.Slots.Contains(n) })
+	if at < 0 {
+		return "nobody"
+	}
+	return c.primaries[at].Primary.Addr
+}

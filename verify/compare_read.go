@@ -1,0 +1,214 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/collect"
+	"golang.org/x/sync/errgroup"
+)
+
+// libraries are the hashes of a dump's function libraries, sorted.
+type libraries [][sha256.Size]byte
+
+// progressKeys is after how many keys a reader says how far it is.
+const progressKeys = 1 << 14
+
+func (c *comparing) eachPrimary(ctx context.Context, do func(context.Context, int) error) error {
+	return c.each(ctx, len(c.primaries), do)
+}
+
+func (c *comparing) eachShard(ctx context.Context, do func(context.Context, int) error) error {
+	return c.each(ctx, len(c.Snapshot.Manifest.Shards), do)
+}
+
+func (c *comparing) each(ctx context.Context, n int, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(c.Parallel)
+	for i := range n {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+// visitor is what a dump's reader meets.
+type visitor struct {
+	key      func(*rdb.Record) error
+	function func(code []byte) // nil: passed over
+	task     progress.Event
+}
+
+// sumLive adds up what a primary holds.
+func (c *comparing) sumLive(ctx context.Context, p int) error {
+	primary := c.primaries[p]
+	var marks marker
+	strays := 0
+	return c.readLive(ctx, primary, visitor{
+		key: func(r *rdb.Record) error {
+			// A key outside the primary's slots is nobody's to find; it would
+			// also be another goroutine's slot.
+			if !primary.Slots.Contains(r.Slot) {
+				if strays++; strays == 1 {
+					c.report(codeSlotOwner, fmt.Sprintf("slot %d", r.Slot),
+						fmt.Sprintf("%s holds the key %s there, but does not own the slot", primary.Primary.Addr, quoteKey(r.Key)))
+				}
+				return nil
+			}
+			t := &c.live[r.Slot]
+			if expiresBy(r, c.cutoff[r.Slot]) {
+				t.expired++
+				return nil
+			}
+			t.add(marks.item(r))
+			return nil
+		},
+		function: c.liveFunctions[p].collector(&c.liveFunctions[p]),
+	})
+}
+
+// sumSaved adds up what a shard's dump holds, as the first store has it whose
+// copy is whole.
+func (c *comparing) sumSaved(ctx context.Context, s int) error {
+	var marks marker
+	shard := c.Snapshot.Manifest.Shards[s]
+	return c.fromAnyStore(ctx, func(copied *catalog.Snapshot) error {
+		for n := range shard.Slots.All() {
+			c.saved[n] = tally{} // what a damaged copy gave
+		}
+		c.from[s] = copied
+		return c.readSaved(ctx, s, visitor{
+			key: func(r *rdb.Record) error {
+				if !shard.Slots.Contains(r.Slot) {
+					return fmt.Errorf("key %s is in slot %d, which the shard does not own", quoteKey(r.Key), r.Slot)
+				}
+				t := &c.saved[r.Slot]
+				if expiresBy(r, c.counted[r.Slot]) {
+					t.gone++
+				}
+				if expiresBy(r, c.cutoff[r.Slot]) {
+					t.expired++
+					return nil
+				}
+				t.add(marks.item(r))
+				return nil
+			},
+			function: c.savedFunctions[s].collector(&c.savedFunctions[s]),
+		})
+	})
+}
+
+// fromAnyStore tries the snapshot as each store has it, until one serves.
+func (c *comparing) fromAnyStore(ctx context.Context, try func(*catalog.Snapshot) error) error {
+	var failures []error
+	for _, store := range c.Snapshot.Stores() {
+		err := try(c.Snapshot.In(store))
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		failures = append(failures, fmt.Errorf("store %s: %w", store.Name, err))
+	}
+	if len(failures) == 1 {
+		return failures[0]
+	}
+	return errors.Join(failures...)
+}
+
+func (libraries) collector(into *libraries) func([]byte) {
+	*into = nil
+	return func(code []byte) { *into = append(*into, sha256.Sum256(code)) }
+}
+
+// readLive streams a primary's dump and sets the cutoff of its slots.
+func (c *comparing) readLive(ctx context.Context, primary cluster.Shard, v visitor) (err error) {
+	addr := primary.Primary.Addr
+	v.task = progress.Event{Task: "shard " + primary.Slots.String(), Phase: "compare", Detail: "the dump of " + addr}
+	source, err := collect.Stream(ctx, c.Access, addr, collect.StreamOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	node := c.Access.Open(addr)
+	now, err := node.Time(ctx)
+	if err := errors.Join(err, node.Close()); err != nil {
+		return err
+	}
+	for n := range primary.Slots.All() {
+		c.cutoff[n] = now.UnixMilli()
+	}
+	if err := c.read(ctx, source, source.Size, v); err != nil {
+		return fmt.Errorf("read dump of %s: %w", addr, err)
+	}
+	return nil
+}
+
+// readSaved reads a shard's dump from the store that sumSaved settled on.
+func (c *comparing) readSaved(ctx context.Context, s int, v visitor) (err error) {
+	shard := c.Snapshot.Manifest.Shards[s]
+	v.task = progress.Event{Task: "shard " + shard.Slots.String(), Phase: "compare", Detail: "the snapshot"}
+	body, err := OpenChecked(ctx, c.from[s], shard.Dump.File)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, body.Close()) }()
+	if err := c.read(ctx, body, shard.Dump.Bytes, v); err != nil {
+		return fmt.Errorf("read dump of shard %s: %w", shard.Slots, err)
+	}
+	return nil
+}
+
+// read passes over one dump. It looks at ctx now and then, for a store's body
+// need not know of it.
+func (c *comparing) read(ctx context.Context, src io.Reader, size int64, v visitor) error {
+	v.task.Total = max(0, size)
+	reader := rdb.NewReader(src, rdb.Options{Size: size})
+	for {
+		r, err := reader.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			v.task.Done, v.task.Ended = reader.Offset(), true
+			c.Progress.Emit(v.task)
+			return ctx.Err()
+		case err != nil:
+			return err
+		case r.Kind == rdb.KindFunction && v.function != nil:
+			v.function(r.Value)
+		case r.Kind == rdb.KindKey:
+			if err := v.key(r); err != nil {
+				return err
+			}
+			if v.task.Keys++; v.task.Keys%progressKeys == 0 {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				v.task.Done = reader.Offset()
+				c.Progress.Emit(v.task)
+			}
+		}
+	}
+}
+
+// compareFunctions finds shards whose primary has other function libraries.
+func (c *comparing) compareFunctions() {
+	order := func(a, b [sha256.Size]byte) int { return slices.Compare(a[:], b[:]) }
+	for s, shard := range c.Snapshot.Manifest.Shards {
+		p := c.primaryOf(shard)
+		if p < 0 {
+			continue // reported as a moved slot
+		}
+		saved, live := c.savedFunctions[s], c.liveFunctions[p]
+		slices.SortFunc(saved, order)
+		slices.SortFunc(live, order)
+		if !slices.Equal(saved, live) {
+			c.report(codeFunctions, "shard "+shard.Slots.String(), fmt.Sprintf(
+				"%s has not the function libraries of the snapshot (%d there, %d here)", c.primaries[p].Primary.Addr, len(saved), len(live)))
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
+)
+
+// FileReport is what inspecting a bare dump found.
+type FileReport struct {
+	Path         string
+	Bytes        int64
+	Dump         *rdb.Report // as far as it could be read
+	Damage       *rdb.Damage // nil where the dump is sound
+	Unverifiable bool        // the dump has no CRC64 to check (rdbchecksum no)
+}
+
+// File inspects one dump outside any repository. Damage is in the report; an
+// error is what kept the file from being read.
+func File(ctx context.Context, path string, show progress.Func) (*FileReport, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("verify %s: it is no regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	task := progress.Event{Task: path, Phase: string(Parse), Total: info.Size()}
+	report := &FileReport{Path: path, Bytes: info.Size()}
+	report.Dump, err = rdb.Inspect(ctx, file, rdb.InspectOptions{Size: info.Size(), OnProgress: func(done int64, keys uint64) {
+		task := task
+		task.Done, task.Keys = done, keys
+		show.Emit(task)
+	}})
+	task.Ended = true
+	show.Emit(task)
+	if errors.As(err, &report.Damage) {
+		err = nil
+	}
+	report.Unverifiable = report.Damage == nil && report.Dump != nil && report.Dump.ChecksumDisabled
+	return report, errors.Join(err, file.Close())
+}

@@ -1,0 +1,157 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage"
+	"golang.org/x/sync/errgroup"
+)
+
+// Level is how much a verification proves. Each includes those before it.
+type Level string
+
+// The levels, from the cheapest to the one that proves most.
+const (
+	Exists   Level = "exists"   // every object is there, with its size
+	Checksum Level = "checksum" // every object's bytes give the SHA-256 of the manifest
+	Parse    Level = "parse"    // every dump is sound: structure, CRC64, keys in their slots, counts
+)
+
+// ParseLevel reads a level's name.
+func ParseLevel(name string) (Level, error) {
+	switch level := Level(name); level {
+	case Exists, Checksum, Parse:
+		return level, nil
+	}
+	return "", fmt.Errorf("level %q: want %s, %s or %s", name, Exists, Checksum, Parse)
+}
+
+// Options says what to verify.
+type Options struct {
+	Snapshot *catalog.Snapshot
+	Level    Level
+	Progress progress.Func
+	Now      func() time.Time // nil is the system's clock
+}
+
+// Report is what a verification found.
+type Report struct {
+	Record  catalog.Verification
+	Objects int   // looked at, over all stores
+	Read    int64 // bytes read of them; none at level exists
+}
+
+// parallel is how many objects are read at once: inspecting is bound by the
+// processor, and two cores are what a small host has.
+const parallel = 4
+
+// Run verifies a snapshot in every store that should have it. What is wrong
+// with the snapshot is a finding; an error is what kept the verification from
+// being done.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Now == nil {
+		o.Now = clock.Now
+	}
+	m := o.Snapshot.Manifest
+	started := o.Now()
+	report := &Report{Record: catalog.Verification{
+		ID: manifest.NewID(started), Snapshot: m.ID, Level: string(o.Level), Started: started,
+	}}
+	for _, presence := range o.Snapshot.Presence {
+		if !presence.Present {
+			report.add(absence(presence))
+		}
+	}
+	for _, store := range o.Snapshot.Stores() {
+		report.Record.Stores = append(report.Record.Stores, store.Name)
+		if err := report.store(ctx, o, store); err != nil {
+			return nil, err
+		}
+	}
+	report.Record.Sound = len(report.Record.Findings) == 0
+	report.Record.Ended = o.Now()
+	return report, nil
+}
+
+// absence is the finding for a store that does not have the snapshot.
+func absence(p catalog.Presence) manifest.Finding {
+	if p.Err != nil {
+		return finding("store-unreachable", p.Store, "cannot be asked: %s", p.Err)
+	}
+	return finding("mirror-behind", p.Store, "does not have this snapshot")
+}
+
+func finding(code, subject, format string, args ...any) manifest.Finding {
+	return manifest.Finding{Code: code, Severity: "error", Subject: subject, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (r *Report) add(f ...manifest.Finding) { r.Record.Findings = append(r.Record.Findings, f...) }
+
+// store verifies the snapshot as one store has it.
+func (r *Report) store(ctx context.Context, o Options, store storage.Named) error {
+	copied := o.Snapshot.In(store)
+	r.Objects++
+	if f, err := sameManifest(ctx, copied, store); err != nil {
+		return err
+	} else if f != nil {
+		r.add(*f)
+	}
+	shards := o.Snapshot.Manifest.Shards
+	results := make([][]manifest.Finding, len(shards))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for i, shard := range shards {
+		r.Objects += 2
+		if o.Level != Exists {
+			r.Read += shard.Dump.Bytes + shard.SlotIndex.Bytes
+		}
+		group.Go(func() (err error) {
+			check := &shardCheck{Options: o, snapshot: copied, store: store, shard: shard}
+			results[i], err = check.run(ctx)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, findings := range results {
+		r.add(findings...)
+	}
+	return nil
+}
+
+// sameManifest checks that a store's manifest is byte for byte the one that
+// was read: copies must not drift.
+func sameManifest(ctx context.Context, copied *catalog.Snapshot, store storage.Named) (*manifest.Finding, error) {
+	want, err := manifest.Encode(copied.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	body, err := copied.Open(ctx, catalog.ManifestObject)
+	var got []byte
+	if err == nil {
+		got, err = io.ReadAll(io.LimitReader(body, manifest.MaxBytes))
+		err = errors.Join(err, body.Close())
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		f := finding("unreadable", store.Name+": "+catalog.ManifestObject, "%s", err)
+		return &f, nil
+	}
+	if !bytes.Equal(got, want) {
+		f := finding("manifest-differs", store.Name+": "+catalog.ManifestObject, "is not byte for byte the manifest of the other stores")
+		return &f, nil
+	}
+	return nil, nil
+}
