@@ -10,7 +10,6 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -52,28 +51,16 @@ func (r *run) checkTargets(ctx context.Context) error {
 	for _, p := range r.places {
 		r.targets = append(r.targets, &target{place: p, node: r.Access.Open(p.given)})
 	}
-	objections := make([]error, len(r.targets))
-	var group errgroup.Group
-	group.SetLimit(maxAsked)
-	for i, t := range r.targets {
-		group.Go(func() error {
-			objections[i] = r.examine(ctx, t)
-			return nil
-		})
-	}
-	_ = group.Wait() // objections are kept one by one
+	against := each(r.targets, func(t *target) error { return r.examine(ctx, t) })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	objections = append(objections, r.sameNodes()...)
-	if err := r.noteUnused(given); err != nil {
-		return err
-	}
-	return refuse(objections)
+	r.noteUnused(given)
+	return refuse(append(against, r.sameNodes()...))
 }
 
 // noteUnused says which addresses stay out of the restore.
-func (r *run) noteUnused(given []place) error {
+func (r *run) noteUnused(given []place) {
 	used := map[string]bool{}
 	for _, p := range r.places {
 		used[p.addr()] = true
@@ -83,7 +70,6 @@ func (r *run) noteUnused(given []place) error {
 			r.outcome.Notes = append(r.outcome.Notes, p.addr()+" was not needed and is left as it is")
 		}
 	}
-	return nil
 }
 
 // objections is several reasons in one line.

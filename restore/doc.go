@@ -24,7 +24,7 @@
 //  2. assign: epochs 1 to N, which a node takes only while it knows nobody;
 //     then the slots. Both come before MEET: two nodes of one epoch, or of one
 //     slot, settle it by deleting keys.
-//  3. join: MEET, and wait until every node finds the cluster whole.
+//  3. join: MEET, and wait until every primary finds the cluster whole.
 //  4. load: all shards at once, RESTORE pipelined without waiting for answers
 //     one by one. A dump's bytes are believed before its checksum is reached,
 //     because the time to recover counts; one that turns out damaged is

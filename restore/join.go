@@ -62,8 +62,12 @@ const (
 	joinEach  = 200 * time.Millisecond
 )
 
-// join introduces the nodes to each other and waits until each finds the
-// cluster whole.
+// join introduces the nodes to each other and waits until every primary finds
+// the cluster whole. That takes a fresh primary its cluster-node-timeout, at
+// least half a second and at most five: until it owned slots it counted itself
+// among a minority, and returns from there with a delay (clusterUpdateState in
+// cluster_legacy.c). A node without slots begins to count later still, and
+// stops counting when it becomes a replica; so it is not waited for here.
 func (r *run) join(ctx context.Context) error {
 	introducing := r.targets[:1]
 	if len(r.targets) <= maxPairwise {
@@ -77,7 +81,7 @@ func (r *run) join(ctx context.Context) error {
 		}
 	}
 	limit := joinLimit + time.Duration(len(r.targets))*joinEach
-	err := wait(ctx, limit, func(ctx context.Context) (string, error) { return r.notJoined(ctx) })
+	err := wait(ctx, limit, func(ctx context.Context) (string, error) { return r.notJoined(ctx, false) })
 	if err != nil {
 		return hint.Add(fmt.Errorf("join the nodes: %w", err),
 			"The nodes must reach each other at the addresses they announce, on their port and on their bus port (port + 10000 unless it is set).")
@@ -98,8 +102,9 @@ func meet(ctx context.Context, t, other *target) error {
 	return err
 }
 
-// notJoined says which node does not see the whole cluster yet, "" when all do.
-func (r *run) notJoined(ctx context.Context) (string, error) {
+// notJoined says which node does not see the whole cluster yet, "" when all
+// do: of those without slots only how many nodes they know, unless all is set.
+func (r *run) notJoined(ctx context.Context, all bool) (string, error) {
 	for _, t := range r.targets {
 		state, err := t.node.Text(ctx, "CLUSTER", "INFO")
 		if err != nil {
@@ -109,7 +114,7 @@ func (r *run) notJoined(ctx context.Context) (string, error) {
 		if known := info.Int("cluster_known_nodes"); known != int64(len(r.targets)) {
 			return fmt.Sprintf("%s knows %d of %d nodes", t.addr(), known, len(r.targets)), nil
 		}
-		if info.Text("cluster_state") != "ok" {
+		if (t.primary || all) && info.Text("cluster_state") != "ok" {
 			return fmt.Sprintf("%s finds the cluster in state %q", t.addr(), info.Text("cluster_state")), nil
 		}
 	}

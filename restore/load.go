@@ -110,8 +110,7 @@ func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot
 	l.reader = rdb.NewReader(&flushing{body, p}, rdb.Options{Size: shard.Dump.Bytes, Capture: &l.value})
 	r.code[t.shard] = nil
 	if err := l.records(); err != nil {
-		p.abort()
-		return err
+		return errors.Join(err, p.abort())
 	}
 	if err := p.finish(); err != nil {
 		return err

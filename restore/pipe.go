@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -26,6 +27,8 @@ const (
 	// stallLimit is how long a node may take for one answer, or to take in one
 	// buffer. RESTORE of a value of gigabytes is one answer.
 	stallLimit = 2 * time.Minute
+	// killLimit is how long the node may take to tell or end a connection.
+	killLimit = 30 * time.Second
 )
 
 // pipe sends commands to one node without waiting for each answer. One
@@ -37,6 +40,8 @@ type pipe struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	conn   net.Conn
+	node   *cluster.Node
+	id     int64 // of our connection, as the node counts them
 	w      *bufio.Writer
 	window *semaphore.Weighted
 	sent   chan sent     // never full: the window lets fewer through
@@ -65,8 +70,13 @@ func openPipe(ctx context.Context, access *cluster.Access, t *target) (*pipe, er
 		cancel(err)
 		return nil, err
 	}
+	id, err := clientID(conn, reader)
+	if err != nil {
+		cancel(err)
+		return nil, errors.Join(fmt.Errorf("ask %s for the id of our connection: %w", t.addr(), err), conn.Close())
+	}
 	p := &pipe{
-		addr: t.addr(), ctx: ctx, cancel: cancel, conn: conn,
+		addr: t.addr(), ctx: ctx, cancel: cancel, conn: conn, node: t.node, id: id,
 		w:      bufio.NewWriterSize(stallWriter{conn}, pipeBuffer),
 		window: semaphore.NewWeighted(windowBytes),
 		sent:   make(chan sent, windowBytes/windowEach),
@@ -79,6 +89,24 @@ func openPipe(ctx context.Context, access *cluster.Access, t *target) (*pipe, er
 		}
 	}()
 	return p, nil
+}
+
+func clientID(conn net.Conn, reader *bufio.Reader) (int64, error) {
+	if err := conn.SetDeadline(clock.Now().Add(killLimit)); err != nil {
+		return 0, err
+	}
+	if _, err := conn.Write(cluster.AppendCommand(nil, "CLIENT", "ID")); err != nil {
+		return 0, err
+	}
+	reply, err := cluster.ReadReply(reader)
+	if err != nil {
+		return 0, err
+	}
+	id, ok := reply.(int64)
+	if !ok {
+		return 0, fmt.Errorf("the answer to CLIENT ID is %v", reply)
+	}
+	return id, nil
 }
 
 // stallWriter gives each write its own time limit.
@@ -141,15 +169,33 @@ func (p *pipe) finish() error {
 	if p.failed != nil {
 		err = p.failed // what sending ran into is its consequence
 	}
-	return errors.Join(err, p.conn.Close())
+	err = errors.Join(err, p.conn.Close())
+	if err != nil {
+		err = errors.Join(err, p.disown())
+	}
+	return err
 }
 
 // abort is finish for a pipe of which nothing is wanted any more.
-func (p *pipe) abort() {
+func (p *pipe) abort() error {
 	p.cancel(context.Canceled)
 	close(p.sent)
 	<-p.done
-	_ = p.conn.Close()
+	_ = p.conn.Close() // what it says of a broken connection is known
+	return p.disown()
+}
+
+// disown makes the node forget what it has received and not carried out yet.
+// Closing the connection is not enough: the commands that stand in the node's
+// buffers would still be carried out, after the FLUSHALL that undoes the rest.
+func (p *pipe) disown() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), killLimit)
+	defer cancel()
+	if _, err := p.node.Do(ctx, "CLIENT", "KILL", "ID", p.id); err != nil {
+		return hint.Add(fmt.Errorf("end our connection to %s: %w", p.addr, err),
+			"Keys that were under way may still have arrived: look at the node before it is used.")
+	}
+	return nil
 }
 
 // ended says why sending failed: what the node answered says more than that
@@ -194,6 +240,8 @@ func (p *pipe) explain(what string, err error) error {
 		return context.Cause(p.ctx)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("%s did not answer for %s while it loaded %s", p.addr, stallLimit, what)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%s closed the connection while it loaded %s", p.addr, what)
 	}
-	return fmt.Errorf("%s closed the connection while it loaded %s: %w", p.addr, what, err)
+	return fmt.Errorf("read the answer of %s to %s: %w", p.addr, what, err)
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/redisproc"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/verify"
 )
@@ -238,4 +240,24 @@ func TestReplayExpiring(t *testing.T) {
 	if got := second.Comparison.Keys + second.Comparison.Expired; got != s.snapshot.Manifest.Keys() {
 		t.Errorf("%d keys accounted for, want %d", got, s.snapshot.Manifest.Keys())
 	}
+}
+
+// TestReplayTargetDies kills one of the nodes while it is loaded. What can be
+// undone is; the error names what cannot.
+func TestReplayTargetDies(t *testing.T) {
+	s := newSource(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 30_000, Seed: 5}, nil)
+	addrs := emptyNodes(t, 1)
+	victim := startNode(t, redisproc.Options{Dir: t.TempDir(), Password: password, Args: clusterArgs()})
+	var once sync.Once
+	_, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: []string{addrs[0], victim.Addr()}, Access: access(),
+		Progress: func(e progress.Event) {
+			if e.Phase == "load" && e.Keys > 0 {
+				once.Do(func() { _ = victim.Kill() })
+			}
+		}})
+	if err == nil || !strings.Contains(err.Error(), "undone on 1 of 2 nodes, not on "+victim.Addr()+": after") || len(hint.Of(err)) == 0 {
+		t.Errorf("error %v", err)
+	}
+	t.Log(err, hint.Of(err))
+	requireEmpty(t, addrs)
 }

@@ -30,7 +30,13 @@ func (r *run) attachReplicas(ctx context.Context) error {
 			r.note("replica-not-attached", "error", t.addr(), fmt.Sprintf("does not follow %s: %s", primary.addr(), err))
 		}
 	}
-	return nil
+	// What is handed over is a cluster that every node finds whole.
+	err := wait(ctx, joinLimit, func(ctx context.Context) (string, error) { return r.notJoined(ctx, true) })
+	if err != nil && ctx.Err() == nil {
+		r.note("not-whole", "error", "cluster", err.Error())
+		return nil
+	}
+	return err
 }
 
 func (r *run) attach(ctx context.Context, t, primary *target) error {

@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/slotark/slotark/internal/cluster"
@@ -24,62 +23,61 @@ const (
 func (r *run) undo(ctx context.Context, cause error) error {
 	r.Progress.Emit(progress.Event{Task: "restore", Phase: "undo"})
 	limit := undoLimit + time.Duration(len(r.targets))*undoEach
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	// Longer than the wait itself, which then says what it last waited for.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*limit)
 	defer cancel()
+	left := r.targets
 	// A node that was reset may be met again by one that was not yet: rounds,
 	// until all are alone.
 	err := wait(ctx, limit, func(ctx context.Context) (string, error) {
-		if err := r.resetAll(ctx); err != nil {
-			return err.Error(), nil
-		}
-		for _, t := range r.targets {
-			if left, err := t.leftOver(ctx); err != nil {
-				return err.Error(), nil
-			} else if left != "" {
-				return left, nil
-			}
+		_ = each(r.targets, func(t *target) error { return t.reset(ctx) }) // what failed is still there below
+		var why error
+		left, why = r.notEmpty(ctx)
+		if why != nil {
+			return why.Error(), nil
 		}
 		return "", nil
 	})
-	n := count(uint64(len(r.targets)), "node", "nodes")
+	all := count(uint64(len(r.targets)), "node", "nodes")
 	if err == nil {
-		verb := "are"
-		if len(r.targets) == 1 {
-			verb = "is"
-		}
-		return fmt.Errorf("%w (undone: %s %s empty again and in no cluster)", cause, n, verb)
+		return fmt.Errorf("%w (undone: %s %s empty again and in no cluster)", cause, all, plural(len(r.targets), "is", "are"))
 	}
-	return hint.Add(fmt.Errorf("%w (and it could not be undone on all of %s: %w)", cause, n, err),
-		"What is on these nodes is no restored cluster. Run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD on each: "+r.addresses())
+	var names []string
+	for _, t := range left {
+		names = append(names, t.addr())
+	}
+	return hint.Add(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, list(names), err),
+		"What is on "+list(names)+" is no restored cluster: run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD there.")
 }
 
-// resetAll resets every node, also when one of them does not answer.
-func (r *run) resetAll(ctx context.Context) error {
-	failures := make([]error, len(r.targets))
+// each does something on all targets at once, also when it fails on one.
+func each(targets []*target, do func(*target) error) []error {
+	failures := make([]error, len(targets))
 	var group errgroup.Group
 	group.SetLimit(maxAsked)
-	for i, t := range r.targets {
+	for i, t := range targets {
 		group.Go(func() error {
-			failures[i] = t.reset(ctx)
+			failures[i] = do(t)
 			return nil
 		})
 	}
 	_ = group.Wait() // failures are kept one by one
-	if failed := objections(slices.DeleteFunc(failures, func(err error) bool { return err == nil })); len(failed) > 0 {
-		return failed
-	}
-	return nil
+	return failures
 }
 
-func (r *run) addresses() string {
-	text := ""
-	for i, t := range r.targets {
-		if i > 0 {
-			text += ", "
+// notEmpty returns the targets that are not empty and alone, and why.
+func (r *run) notEmpty(ctx context.Context) ([]*target, error) {
+	var left []*target
+	var why objections
+	for i, err := range each(r.targets, func(t *target) error { return t.leftOver(ctx) }) {
+		if err != nil {
+			left, why = append(left, r.targets[i]), append(why, err)
 		}
-		text += t.addr()
 	}
-	return text
+	if len(why) == 0 {
+		return nil, nil
+	}
+	return left, why
 }
 
 // flush removes every key. The memory comes back in the background: freeing
@@ -116,21 +114,23 @@ func (t *target) reset(ctx context.Context) error {
 	return nil
 }
 
-// leftOver says what a node still has, "" when it is empty and alone.
-func (t *target) leftOver(ctx context.Context) (string, error) {
-	info, err := t.node.Info(ctx, "keyspace")
+// leftOver says what a node still has, nil when it is empty and alone.
+func (t *target) leftOver(ctx context.Context) error {
+	info, err := t.node.Info(ctx, "")
 	if err != nil {
-		return "", err
+		return err
 	}
 	state, err := t.node.Text(ctx, "CLUSTER", "INFO")
 	if err != nil {
-		return "", err
+		return err
 	}
 	switch parsed := cluster.ParseInfo(state); {
+	case info.Text("run_id") != t.runID:
+		return fmt.Errorf("%s was restarted since, so it is left as it is", t.addr())
 	case keysIn(info) > 0:
-		return t.addr() + " still holds " + count(keysIn(info), "key", "keys"), nil
+		return fmt.Errorf("%s still holds %s", t.addr(), count(keysIn(info), "key", "keys"))
 	case parsed.Int("cluster_known_nodes") != 1 || parsed.Int("cluster_slots_assigned") != 0:
-		return t.addr() + " is still in a cluster", nil
+		return fmt.Errorf("%s is still in a cluster", t.addr())
 	}
-	return "", nil
+	return nil
 }

@@ -73,7 +73,10 @@ func (r *run) captureOnce(ctx context.Context, c choice) (manifest.Shard, error)
 	folder := fmt.Sprintf("shard-%d/", c.shard.Slots.Ranges()[0].First)
 	name := folder + "dump.rdb"
 	object, err := r.writer.Put(ctx, r.object(name), inspected)
-	if err := errors.Join(err, inspected.Close()); err != nil {
+	if failure := inspected.Close(); failure != nil {
+		err = failure // the dump's own trouble: what the stores say of it adds nothing
+	}
+	if err != nil {
 		return manifest.Shard{}, fmt.Errorf("dump of %s: %w", c.source.Addr, err)
 	}
 	shard := r.record(c, source, way, inspected.report)

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 
+	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot/collect"
@@ -26,6 +27,8 @@ type inspection struct {
 	done   chan struct{} // closed when report and damage are set
 	report *rdb.Report
 	damage error
+
+	failure error // what Read returned instead of io.EOF
 }
 
 func newInspection(ctx context.Context, source *collect.Source, owned slot.Set, onProgress func(int64, uint64)) *inspection {
@@ -41,6 +44,15 @@ func newInspection(ctx context.Context, source *collect.Source, owned slot.Set, 
 }
 
 func (i *inspection) Read(p []byte) (int, error) {
+	n, err := i.read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		i.failure = err
+		return 0, err
+	}
+	return n, err
+}
+
+func (i *inspection) read(p []byte) (int, error) {
 	n, err := i.source.Read(p)
 	if n > 0 {
 		i.sum.Write(p[:n])
@@ -66,17 +78,26 @@ func (i *inspection) Read(p []byte) (int, error) {
 // conclude waits for the inspection and returns what it came to.
 func (i *inspection) conclude() error {
 	<-i.done
+	var damage *rdb.Damage
+	if errors.As(i.damage, &damage) {
+		return hint.Add(damage, "the dump is damaged, or was on its way: take the snapshot again; if it stays so, look at the node's disk and memory, and at slotark verify of its dump.rdb")
+	}
 	if i.damage != nil {
 		return i.damage
 	}
 	return i.verdict(i.report)
 }
 
-// Close ends the inspection, wherever it is, and closes the source.
+// Close ends the inspection, wherever it is, and closes the source. It returns
+// why the dump did not reach its end, where it is the dump that did not.
 func (i *inspection) Close() error {
 	i.tee.CloseWithError(context.Canceled)
 	<-i.done
-	return i.source.Close()
+	err := i.source.Close()
+	if i.failure != nil {
+		return i.failure
+	}
+	return err
 }
 
 func (i *inspection) sha256() string { return hex.EncodeToString(i.sum.Sum(nil)) }

@@ -28,16 +28,29 @@ func benchDumps() map[string][]byte {
 		}
 	}
 	large := newDump(10).selectDB(0).str("a", string(noise(64<<20)))
-	return map[string][]byte{"small": small.done(), "1KiB": medium.done(), "hashes": hashes.done(), "64MiB": large.done()}
+	packed := newDump(10).selectDB(0)
+	var fields []string
+	for f := range 40 {
+		fields = append(fields, fmt.Sprintf("field-%d", f), "some value of it", fmt.Sprint(f))
+	}
+	blob := listpackOf(fields...)
+	for i := range 20_000 {
+		packed.key(16, fmt.Sprintf("user:%08d", i)).text(blob)
+	}
+	return map[string][]byte{"packed": packed.done(), "small": small.done(), "1KiB": medium.done(), "hashes": hashes.done(), "64MiB": large.done()}
 }
 
-func BenchmarkInspect(b *testing.B) {
+func BenchmarkInspect(b *testing.B) { benchInspect(b, false) }
+
+func BenchmarkDigest(b *testing.B) { benchInspect(b, true) }
+
+func benchInspect(b *testing.B, digest bool) {
 	for name, data := range benchDumps() {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := inspect(data, rdb.InspectOptions{Size: int64(len(data))}); err != nil {
+				if _, err := inspect(data, rdb.InspectOptions{Size: int64(len(data)), Digest: digest}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -13,8 +13,13 @@ import (
 // to the byte. The zero value is the sum of no keys.
 type Digest struct{ hi, lo uint64 }
 
-// DigestSize is the length of a digest's bytes.
-const DigestSize = 16
+const (
+	// DigestSize is the length of a digest's bytes.
+	DigestSize = 16
+	// DigestVersion is the version of the definition: digests of different
+	// versions say nothing about each other.
+	DigestVersion = 1
+)
 
 // Add returns the sum of both, modulo 2^128.
 func (d Digest) Add(other Digest) Digest {

@@ -13,6 +13,7 @@ type hasher struct {
 	buf     []byte
 	stream  hash.Hash
 	spilled bool
+	out     [sha256.Size]byte // the stream's result: memory of its own would escape
 }
 
 const hasherBuffer = 4 << 10
@@ -67,14 +68,13 @@ func (h *hasher) text(p []byte) {
 
 // sum ends the item.
 func (h *hasher) sum() Digest {
-	var full [sha256.Size]byte
-	if h.spilled {
-		h.spill()
-		h.stream.Sum(full[:0])
+	if !h.spilled {
+		h.out = sha256.Sum256(h.buf)
 	} else {
-		full = sha256.Sum256(h.buf)
+		h.spill()
+		h.stream.Sum(h.out[:0])
 	}
-	return Digest{binary.BigEndian.Uint64(full[:]), binary.BigEndian.Uint64(full[8:])}
+	return Digest{binary.BigEndian.Uint64(h.out[:]), binary.BigEndian.Uint64(h.out[8:])}
 }
 
 // bag adds up items whose order means nothing.

@@ -3,9 +3,7 @@ package rdb_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/slotark/slotark/internal/redisproc"
 )
 
 // server is a real redis-server of a test's own.
@@ -25,47 +25,21 @@ type server struct {
 // startServer starts redis-server with the given settings ("--name", "value").
 func startServer(t testing.TB, settings ...string) *server {
 	t.Helper()
-	binary, err := exec.LookPath("redis-server")
+	process, err := redisproc.Start(t.Context(), redisproc.Options{
+		Dir:  t.TempDir(),
+		Args: append([]string{"--save", "", "--enable-debug-command", "yes", "--list-compress-depth", "1"}, settings...),
+	})
 	if err != nil {
-		t.Fatalf("redis-server is not on PATH: install it with make deps")
+		t.Fatalf("start redis-server (make deps installs it): %v", err)
 	}
-	dir := t.TempDir()
-	port := freePort(t)
-	args := append([]string{
-		"--port", port, "--cluster-port", freePort(t), "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--logfile", "log",
-		"--enable-debug-command", "yes", "--list-compress-depth", "1",
-	}, settings...)
-	command := exec.Command(binary, args...)
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + port, Protocol: 2, DisableIdentity: true, ReadTimeout: time.Minute})
+	client := redis.NewClient(&redis.Options{Addr: process.Addr(), Protocol: 2, DisableIdentity: true, ReadTimeout: time.Minute})
 	t.Cleanup(func() {
 		client.Close()
-		command.Process.Kill()
-		command.Wait()
-	})
-	s := &server{Client: client, t: t, dir: dir}
-	deadline := time.Now().Add(20 * time.Second)
-	for client.Ping(t.Context()).Err() != nil {
-		if time.Now().After(deadline) {
-			log, _ := os.ReadFile(filepath.Join(dir, "log"))
-			t.Fatalf("redis-server does not answer:\n%s", log)
+		if err := process.Kill(); err != nil {
+			t.Error(err)
 		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	return s
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
+	})
+	return &server{Client: client, t: t, dir: process.Dir()}
 }
 
 // do runs one command and fails the test if the server refuses it.
@@ -145,7 +119,7 @@ func (s *server) fill(tag string) {
 	// Hashes: listpack, hash table.
 	s.do("HSET", key("h:small"), "f1", "v1", "f2", 2, "", "", "n", -40000)
 	s.do("HSET", key("h:wide"), "f", strings.Repeat("v", 200))
-	for i := range 300 {
+	for i := range 600 {
 		s.do("HSET", key("h:large"), fmt.Sprintf("field-%d", i), fmt.Sprintf("value-%d", i*i))
 	}
 	s.fillStreams(key)

@@ -69,6 +69,7 @@ func writeConfig(o Options, port int) (path string, err error) {
 	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 		return "", fmt.Errorf("replace configuration: %w", err)
 	}
+	// private: written anew for each start, whose server is its only reader.
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)
 	}

@@ -215,8 +215,10 @@ func (p *Process) LogTail(lines int) string {
 	}
 	all := strings.Split(strings.TrimSpace(string(text)), "\n")
 	tail := strings.Join(all[max(0, len(all)-lines):], "\n")
-	if p.options.Password != "" {
-		tail = strings.ReplaceAll(tail, p.options.Password, "[secret]")
+	if p.options.Password == "" {
+		return tail
 	}
-	return tail
+	// As it is, and as the configuration file spells it.
+	tail = strings.ReplaceAll(tail, quote(p.options.Password), "[secret]")
+	return strings.ReplaceAll(tail, p.options.Password, "[secret]")
 }

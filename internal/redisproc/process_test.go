@@ -25,10 +25,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentEnv); dir != "" {
 		p, err := redisproc.Start(context.Background(), redisproc.Options{Dir: dir, Detached: os.Getenv(parentEnv+"_DETACHED") != ""})
 		if err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(os.Stdout, err)
 			os.Exit(1)
 		}
-		fmt.Println(p.PID())
+		fmt.Fprintln(os.Stdout, p.PID())
 		select {} // until it is killed
 	}
 	os.Exit(m.Run())
@@ -206,23 +206,24 @@ func TestStartTimeout(t *testing.T) {
 	}
 }
 
-// Start returns once the data is loaded, not once the port is open.
+// Start returns once the data is loaded, not once the port is open; and loading
+// may take longer than the limit for an answer.
 func TestStartWaitsForLoading(t *testing.T) {
 	p := start(t, redisproc.Options{Args: []string{"--save", "900 1"}})
 	node := p.Access().Open(p.Addr())
 	defer func() { _ = node.Close() }()
-	if _, err := node.Do(t.Context(), "EVAL", "for i = 1, 2000 do redis.call('set', 'key' .. i, i) end", 0); err != nil {
+	if _, err := node.Do(t.Context(), "EVAL", "for i = 1, 5000 do redis.call('set', 'key' .. i, i) end", 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Stop(t.Context()); err != nil { // saves, as there are save points
 		t.Fatal(err)
 	}
-	again := start(t, redisproc.Options{Dir: p.Dir(), Timeout: 300 * time.Millisecond, Args: []string{
-		"--key-load-delay", "400", "--loading-process-events-interval-bytes", "1024",
+	again := start(t, redisproc.Options{Dir: p.Dir(), Timeout: time.Second, Args: []string{
+		"--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024",
 	}})
 	node = again.Access().Open(again.Addr())
 	defer func() { _ = node.Close() }()
-	if n, err := node.Int(t.Context(), "DBSIZE"); n != 2000 || err != nil {
+	if n, err := node.Int(t.Context(), "DBSIZE"); n != 5000 || err != nil {
 		t.Errorf("%d keys, %v", n, err)
 	}
 }

@@ -77,8 +77,18 @@ func findEngine(ctx context.Context, log *slog.Logger) (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoEngine, err)
 	}
-	return &engine{provider, provider.Client()}, nil
+	api := provider.Client()
+	provider.SetClient(keptOpen{api})
+	return &engine{provider, api}, nil
 }
+
+// keptOpen is a client that only its owner closes. testcontainers closes its
+// client after every call; where calls run in parallel on one client, net/http
+// then breaks off connections that the others have just been given.
+type keptOpen struct{ client.APIClient }
+
+// Close does nothing.
+func (keptOpen) Close() error { return nil }
 
 // answers checks that the engine of the environment answers and that its
 // containers can share a folder with this process: that is how slotark reaches
@@ -115,7 +125,7 @@ func answers(ctx context.Context) error {
 // close lets go of the engine's connections.
 func (e *engine) close() {
 	if e != nil {
-		_ = e.provider.Close()
+		_ = e.api.Close()
 	}
 }
 

@@ -24,5 +24,7 @@
 //  5. Restore into them and compare, by restore.Run.
 //  6. Hold, where the caller wants to look around.
 //  7. Tear down, on every way out: also after a cancel, and then with a time
-//     limit. What could not be removed is found by the next drill's sweep.
+//     limit. Then sweep once more: an engine that was making containers for a
+//     drill that was killed goes on making them for a moment. What could not be
+//     removed is found by the next drill's sweep.
 package drill

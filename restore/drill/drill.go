@@ -143,6 +143,11 @@ func (d *rehearsal) remove(ctx context.Context) error {
 		return nil
 	}
 	err := d.phase("remove", func() error { return closeSandbox(ctx, d.sandbox) })
+	// Once more: of a drill that was killed a moment before this one began, the
+	// engine may have been making containers when the first sweep looked.
+	if ctx.Err() == nil {
+		_ = d.sweep(ctx) // it has been logged
+	}
 	d.report.Ended = d.Now()
 	return err
 }

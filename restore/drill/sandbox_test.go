@@ -185,6 +185,19 @@ func runIn(t *testing.T, node *containerNode, command ...string) (int, string) {
 	return code, string(text)
 }
 
+// await looks until it sees what is awaited.
+func await(t *testing.T, what string, seen func() bool) {
+	t.Helper()
+	limit := time.After(time.Minute)
+	for !seen() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-limit:
+			t.Fatalf("waited a minute for %s", what)
+		}
+	}
+}
+
 func TestTwoSandboxesDoNotMeet(t *testing.T) {
 	eachRuntime(t, func(t *testing.T, p *place, root string) {
 		a, b := newTestOrder(t, root), newTestOrder(t, root)
@@ -198,9 +211,7 @@ func TestTwoSandboxesDoNotMeet(t *testing.T) {
 			}
 		}
 		for _, s := range []Sandbox{first, second} {
-			for known(t, s, s.Nodes()[1]) != 2 {
-				<-time.After(50 * time.Millisecond)
-			}
+			await(t, "the nodes to meet", func() bool { return known(t, s, s.Nodes()[1]) == 2 })
 			for _, addr := range s.Nodes() {
 				if got := known(t, s, addr); got > 2 {
 					t.Errorf("%s knows %d nodes, want the two that met at most", addr, got)
@@ -268,9 +279,7 @@ func TestSweepRemovesWhatAKilledDrillLeft(t *testing.T) {
 						t.Fatal("the child did not provision: ", err)
 					}
 				} else {
-					for len(left(t, p, o)) < 3 {
-						<-time.After(10 * time.Millisecond)
-					}
+					await(t, "the child to begin", func() bool { return len(left(t, p, o)) >= 3 })
 				}
 				// While it lives, nobody touches what is its.
 				before := left(t, p, o)
@@ -287,11 +296,12 @@ func TestSweepRemovesWhatAKilledDrillLeft(t *testing.T) {
 				if len(left(t, p, o)) == 0 {
 					t.Fatal("a killed drill left nothing: the test tests nothing")
 				}
-				if err := sweep(t.Context(), p.engine, root, o.owner, discard); err != nil {
-					t.Fatal(err)
-				}
-				// A server process may take a moment to be gone from /proc.
-				for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && len(left(t, p, o)) > 0; {
+				// A server process may take a moment to be gone from /proc, and the
+				// engine may be making containers still: a drill sweeps twice.
+				for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && len(left(t, p, o)) > 0; {
+					if err := sweep(t.Context(), p.engine, root, o.owner, discard); err != nil {
+						t.Fatal(err)
+					}
 					<-time.After(20 * time.Millisecond)
 				}
 				if rest := left(t, p, o); len(rest) > 0 {

@@ -228,3 +228,20 @@ func TestPutRecordOfWhatIsNoJSON(t *testing.T) {
 		t.Error("a func was written as JSON")
 	}
 }
+
+// Where things are is a format: docs/storage.md promises it to people.
+func TestNames(t *testing.T) {
+	for got, want := range map[string]string{
+		catalog.Folder("prod", oldest):                   "prod/snapshots/20260131T020000Z-aaaaaa/",
+		catalog.ManifestName("prod", oldest):             "prod/snapshots/20260131T020000Z-aaaaaa/manifest.json",
+		catalog.VerificationName("prod", oldest, newest): "prod/verifications/20260131T020000Z-aaaaaa/20260201T020000Z-cccccc.json",
+		catalog.DrillName("prod", oldest, newest):        "prod/drills/20260131T020000Z-aaaaaa/20260201T020000Z-cccccc.json",
+	} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if err := storage.CheckName(strings.TrimSuffix(got, "/")); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -123,6 +123,16 @@ func (s *server) awaitNextSecond(t *testing.T) {
 	})
 }
 
+// now is the server's clock.
+func (s *server) now(t *testing.T) time.Time {
+	t.Helper()
+	now, err := s.node.Time(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
 // settings are all of the server's settings.
 func (s *server) settings(t *testing.T) map[string]string {
 	t.Helper()

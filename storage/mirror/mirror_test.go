@@ -25,11 +25,11 @@ var errBroken = errors.New("broken")
 // faulty is a store whose Put has one fault from a given object on.
 type faulty struct {
 	*storagetest.Memory
-	from     string // the first object's name that it hits; "" = all
-	failsAt  int64  // fails after so many bytes; -1 = never
-	atEnd    bool   // fails after the body's end, when committing
-	stallsAt int64  // takes no more bytes, until ctx ends; -1 = never
-	deaf     bool   // and does not even heed ctx
+	from     string        // the first object's name that it hits; "" = all
+	failsAt  int64         // fails after so many bytes; -1 = never
+	atEnd    bool          // fails after the body's end, when committing
+	stallsAt int64         // takes no more bytes, until ctx ends; -1 = never
+	deaf     chan struct{} // it heeds only the end of this, not that of ctx
 	hit      bool
 	mu       sync.Mutex
 }
@@ -52,8 +52,8 @@ func (f *faulty) Put(ctx context.Context, name string, body io.Reader) (storage.
 		return storage.Object{}, fmt.Errorf("put %s to %s: %w", name, f, errBroken)
 	case f.stallsAt >= 0:
 		_, _ = io.CopyN(io.Discard, body, f.stallsAt)
-		if f.deaf {
-			select {} // for ever
+		if f.deaf != nil {
+			<-f.deaf
 		}
 		<-ctx.Done()
 		return storage.Object{}, ctx.Err()
@@ -172,10 +172,33 @@ func TestMirrorIsDropped(t *testing.T) {
 	}
 }
 
+// A mirror on a network file system that hangs does not even stop when it is
+// told to. The others must not wait for it.
+func TestDeafMirrorIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, deaf := storagetest.NewMemory("p"), newFaulty("deaf")
+		deaf.stallsAt, deaf.deaf = 0, make(chan struct{})
+		w := mirror.Set{Primary: named("p", p), Mirrors: []storage.Named{named("deaf", deaf)}, StallTimeout: 3 * time.Second}.Begin()
+		start := clock.Now()
+		for _, name := range []string{"1", "manifest.json"} {
+			if _, err := w.Put(t.Context(), name, bytes.NewReader(make([]byte, 5<<20))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if elapsed := clock.Since(start); elapsed > 7*time.Second {
+			t.Errorf("it has cost %s", elapsed)
+		}
+		wantErr(t, w, "deaf", mirror.ErrStalled)
+		close(deaf.deaf)
+		synctest.Wait()
+		wantNames(t, deaf)
+	})
+}
+
 // A mirror may be slow, as long as it takes something now and then.
 func TestSlowMirrorIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, slow := storagetest.NewMemory("p"), &slowStore{storagetest.NewMemory("slow"), 2 * time.Second}
+		p, slow := storagetest.NewMemory("p"), &slowStore{storagetest.NewMemory("slow"), time.Second}
 		w := mirror.Set{Primary: named("p", p), Mirrors: []storage.Named{named("slow", slow)}, StallTimeout: 3 * time.Second}.Begin()
 		if _, err := w.Put(t.Context(), "a", bytes.NewReader(make([]byte, 20<<20))); err != nil {
 			t.Fatal(err)
