@@ -77,10 +77,10 @@ func exitCode(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, errFindings): // first: what was done is there, whatever came afterwards
+		return exitFindings
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.Is(err, errFindings):
-		return exitFindings
 	case errors.Is(err, errUsage):
 		return exitUsage
 	case errors.Is(err, catalog.ErrNoRepository):

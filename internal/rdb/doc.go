@@ -3,5 +3,35 @@
 //
 // Invariant: a length from a file is never believed before it is checked
 // against what can remain, and what is not understood is damage that names its
-// offset, never a guess.
+// offset, never a guess. Memory does not depend on the dump: only names are
+// materialised, and, where digests are asked for, one packed value at a time.
+//
+// # How a dump is judged
+//
+//  1. The header says which engine wrote it and in which version; types and
+//     opcodes are looked up by both, because Redis and Valkey gave the numbers
+//     22, 23, 242 and 243 different meanings.
+//  2. Records follow one another without separators. Each is consumed by its
+//     own lengths, so one that lies puts everything after it out of step, which
+//     the next record or the checksum shows. Where the dump's size is known,
+//     a length that cannot fit ends the reading at once.
+//  3. A key's slot is computed. Where the dump announces its slots, with counts
+//     (Redis 7.4 and Valkey 8 in cluster mode), the keys are held against that.
+//  4. The end opcode is followed by the CRC64 of everything up to it, and by
+//     nothing. A checksum of zero means the server computed none.
+//
+// A [Reader] does all of that and yields the records. [Inspect] also holds the
+// keys' slots against those of a shard and sums up what the dump holds. With
+// digests, values are unpacked too; DIGEST.md says what a [Digest] is.
+//
+// # What cannot be read
+//
+// Module values are passed over by what they say of themselves; those of the
+// Redis 4.0 release candidates (type 6) say nothing. Valkey 9.2's PATH_HASH
+// (type 23), its commands inside a forkless save (opcode 242) and its compressed
+// envelope (VKCS), Redis's experimental rate limiter (type 33), and functions of
+// the 7.0 release candidates (opcode 246) are damage that says so.
+//
+// Sources: rdb.h and rdb.c of Redis 2.2 to 8.10 and of Valkey 7.2 to 9.2;
+// keymeta.c, t_stream.c, listpack.c, ziplist.c, zipmap.c, intset.c of Redis.
 package rdb

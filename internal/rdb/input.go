@@ -13,6 +13,8 @@ const (
 	bufferSize = 256 << 10
 	// maxString bounds what is materialised: Redis's own limit for a key.
 	maxString = 512 << 20
+	// scratchKept is the most memory that is kept from one value to the next.
+	scratchKept = 1 << 20
 	// maxEmptyReads is how often a source may give nothing before it is stuck.
 	maxEmptyReads = 100
 )
@@ -242,6 +244,9 @@ func (in *input) appendBytes(dst []byte, n uint64) ([]byte, error) {
 // bytes consumes n bytes and returns them in one piece, valid until the next call.
 func (in *input) bytes(n uint64) ([]byte, error) {
 	if n > bufferSize {
+		if cap(in.scratch) > scratchKept {
+			in.scratch = nil // one huge value must not hold its memory for ever
+		}
 		var err error
 		in.scratch, err = in.appendBytes(in.scratch[:0], n)
 		return in.scratch, err

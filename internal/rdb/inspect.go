@@ -62,7 +62,7 @@ func Inspect(ctx context.Context, src io.Reader, o InspectOptions) (*Report, err
 		options: o,
 		report:  &Report{Aux: map[string]string{}, Types: map[string]uint64{}},
 	}
-	r := NewReader(&contextReader{ctx, src}, Options{Size: o.Size, Digest: o.Digest})
+	r := NewReader(&watchedReader{ctx, src, i}, Options{Size: o.Size, Digest: o.Digest})
 	if o.Digest {
 		i.report.SlotDigests = make([]Digest, slot.Count)
 	}
@@ -78,7 +78,8 @@ type inspection struct {
 	options  InspectOptions
 	report   *Report
 	families [familyCount]uint64
-	told     int64 // the offset OnProgress was last called with
+	read     int64 // bytes, ahead of what is judged by at most a buffer
+	told     int64 // what OnProgress was last called with
 }
 
 func (i *inspection) run(r *Reader) error {
@@ -98,13 +99,13 @@ func (i *inspection) run(r *Reader) error {
 		if err != nil {
 			return err
 		}
-		if at := r.Offset(); at-i.told >= progressStep {
-			i.tell(at)
-		}
 	}
 }
 
 func (i *inspection) tell(at int64) {
+	if i.told == at && at > 0 {
+		return
+	}
 	i.told = at
 	if i.options.OnProgress != nil {
 		i.options.OnProgress(at, i.report.Keys)
@@ -188,15 +189,21 @@ func auxInt(aux map[string]string, name string) int64 {
 	return n
 }
 
-// contextReader makes a read fail once the context is done.
-type contextReader struct {
+// watchedReader makes a read fail once the context is done, and tells how far
+// it is: within a value of many gigabytes too, where no record ends.
+type watchedReader struct {
 	ctx context.Context
 	src io.Reader
+	*inspection
 }
 
-func (c *contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
+func (w *watchedReader) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return c.src.Read(p)
+	n, err := w.src.Read(p)
+	if w.read += int64(n); w.read-w.told >= progressStep {
+		w.tell(w.read)
+	}
+	return n, err
 }

@@ -159,6 +159,7 @@ func TestPackedDamage(t *testing.T) {
 		{"intset of another count", "cannot hold", newDump(9).key(11, "k").text("\x02\x00\x00\x00\x02\x00\x00\x00ab").unsealed()},
 		{"zipmap without header", "no header", newDump(9).key(9, "k").text("\x00").unsealed()},
 		{"zipmap without value", "in the middle", newDump(9).key(9, "k").text("\x01\x01f\xff").unsealed()},
+		{"zipmap of another count", "says it has 2", newDump(9).key(9, "k").text("\x02\x01f\x01\x00v\xff").unsealed()},
 		{"zipmap without end", "no end", newDump(9).key(9, "k").text("\x01\x01f\x01\x00v").unsealed()},
 		{"zipmap with a long element", "has ", newDump(9).key(9, "k").text("\x01\x09f\xff").unsealed()},
 		{"expiring fields without expiry", "no value or no expiry", newDump(12).key(25, "k").u64(0).text(listpackOf("f", "v")).unsealed()},

@@ -66,18 +66,26 @@ func littleInt(p []byte) int64 {
 	return int64(n<<shift) >> shift
 }
 
-// zipmap is HASH_ZIPMAP's blob, of Redis before 2.6: fields and values by turns,
-// after each value's length a count of unused bytes behind it.
+// zipmap is HASH_ZIPMAP's blob, of Redis before 2.6: the number of fields (254:
+// unknown), fields and values by turns, after each value's length a count of
+// unused bytes behind it.
 type zipmap struct {
 	rest    []byte
+	count   int // announced fields; -1: unknown
+	seen    int
 	isValue bool
 }
+
+const zipmapLong = 254 // a number that does not fit one byte
 
 func (z *zipmap) open(blob []byte) error {
 	if len(blob) < 2 {
 		return fmt.Errorf("a zipmap of %d bytes has no header", len(blob))
 	}
-	z.rest, z.isValue = blob[1:], false
+	z.rest, z.isValue, z.seen = blob[1:], false, 0
+	if z.count = int(blob[0]); z.count >= zipmapLong {
+		z.count = -1
+	}
 	return nil
 }
 
@@ -89,10 +97,13 @@ func (z *zipmap) next() ([]byte, error) {
 		if len(z.rest) > 1 || z.isValue {
 			return nil, fmt.Errorf("a zipmap ends in the middle")
 		}
+		if z.count >= 0 && z.count != z.seen {
+			return nil, fmt.Errorf("a zipmap of %d fields says it has %d", z.seen, z.count)
+		}
 		return nil, nil
 	}
 	n, header := uint64(z.rest[0]), 1
-	if n == 254 {
+	if n == zipmapLong {
 		if len(z.rest) < 5 {
 			return nil, fmt.Errorf("a zipmap ends inside a length")
 		}
@@ -105,6 +116,7 @@ func (z *zipmap) next() ([]byte, error) {
 		}
 		unused = uint64(z.rest[header])
 		header++
+		z.seen++
 	}
 	body := z.rest[header:]
 	if n+unused > uint64(len(body)) {

@@ -50,11 +50,11 @@ type Record struct {
 	Kind   Kind
 	Offset int64 // of the record's first byte in the dump, its expiry included
 
-	DB   int    // database number
-	Slot int    // hash slot of Key; of a KindSlotInfo
-	Type byte   // RDB value type
-	Key  []byte // name
-	Family
+	DB     int    // database number
+	Slot   int    // hash slot of Key; of a KindSlotInfo
+	Key    []byte // name
+	Type   byte   // RDB value type
+	Family Family // what the type is an encoding of
 
 	ExpireAt  int64 // Unix milliseconds
 	HasExpiry bool

@@ -314,8 +314,8 @@ func (d *digester) each(p packed, element func([]byte) error) error {
 // packedBlob consumes a string that is a packed collection, in one piece. Redis
 // itself keeps none above a gibibyte, and hardly any above some kilobytes.
 func (d *digester) packedBlob() ([]byte, error) {
-	if cap(d.blob) > 1<<20 {
-		d.blob = nil // one huge value must not hold its memory for ever
+	if cap(d.blob) > scratchKept {
+		d.blob = nil
 	}
 	var err error
 	d.blob, err = d.in.appendString(d.blob[:0], maxString)

@@ -21,6 +21,10 @@ var nodeSettings = []string{
 	// A key evicted while loading would be a difference that is no damage.
 	"maxmemory 0",
 	"maxmemory-policy noeviction",
+	// Nodes that nothing is wrong with hear from each other every half of this,
+	// so views agree soon after MEET (with the default of 15 s that can take
+	// 7.5 s). Less would take a node that is busy with one huge value for dead.
+	"cluster-node-timeout 5000",
 	// The roles are what the restore made them.
 	"cluster-allow-replica-migration no",
 }

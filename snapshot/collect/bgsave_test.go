@@ -104,7 +104,7 @@ func TestBgsaveWaitsForAnother(t *testing.T) {
 	for _, other := range []string{"BGSAVE", "BGREWRITEAOF"} {
 		t.Run(other, func(t *testing.T) {
 			s := start(t, "--rdb-key-save-delay", "300")
-			s.fill(t, 2000, 10)
+			s.fill(t, 4000, 10)
 			s.do(t, other)
 			s.child(t)
 			s.do(t, "CONFIG", "SET", "rdb-key-save-delay", 0) // of the saves to come
@@ -115,7 +115,7 @@ func TestBgsaveWaitsForAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			report := inspect(t, source)
-			if report.Keys != 2001 {
+			if report.Keys != 4001 {
 				t.Errorf("%d keys: it is the other's dump", report.Keys)
 			}
 			checkFresh(t, source, report, asked)

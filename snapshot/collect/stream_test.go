@@ -287,7 +287,7 @@ func TestStreamOfAReplicaWithoutItsPrimary(t *testing.T) {
 // who took it for fresh would put the dump at a wrong instant.
 func TestStreamThatSharesAnOlderFork(t *testing.T) {
 	s := start(t, append([]string{"--rdb-key-save-delay", "1000"}, fromDisk...)...)
-	s.fill(t, 2500, 10)
+	s.fill(t, 3500, 10)
 	stream := func() (*collect.Source, error) {
 		return collect.Stream(t.Context(), s.Access(), s.Addr(), collect.StreamOptions{})
 	}
