@@ -110,10 +110,10 @@ func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot
 	l.reader = rdb.NewReader(&flushing{body, p}, rdb.Options{Size: shard.Dump.Bytes, Capture: &l.value})
 	r.code[t.shard] = nil
 	if err := l.records(); err != nil {
-		return errors.Join(err, p.abort())
+		return whose(body, err, p.abort())
 	}
 	if err := p.finish(); err != nil {
-		return err
+		return whose(body, err, nil)
 	}
 	if l.task.Keys != shard.Dump.Keys {
 		return sourceError{fmt.Errorf("the dump holds %s, the manifest says %s: %w",
@@ -123,6 +123,21 @@ func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot
 	l.task.Done, l.task.Ended = shard.Dump.Bytes, true
 	r.Progress.Emit(l.task)
 	return nil
+}
+
+// whose says why a shard was not loaded. A node refuses a damaged value before
+// the dump's checksum is reached; so the rest of the object is read, to know
+// whether it was the store's fault.
+func whose(body io.Reader, err, ending error) error {
+	if errors.As(err, new(cluster.ServerError)) {
+		if _, drained := io.Copy(io.Discard, body); errors.Is(drained, verify.ErrDamaged) {
+			err = sourceError{fmt.Errorf("%w (which is why %w)", drained, err)}
+		}
+	}
+	if ending != nil {
+		return objections{err, ending}
+	}
+	return err
 }
 
 // flushing sends what the pipe has before it waits for the store: what is

@@ -170,8 +170,11 @@ func (p *pipe) finish() error {
 		err = p.failed // what sending ran into is its consequence
 	}
 	err = errors.Join(err, p.conn.Close())
-	if err != nil {
-		err = errors.Join(err, p.disown())
+	if err == nil {
+		return nil
+	}
+	if ending := p.disown(); ending != nil {
+		return objections{err, ending}
 	}
 	return err
 }
@@ -191,7 +194,8 @@ func (p *pipe) abort() error {
 func (p *pipe) disown() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), killLimit)
 	defer cancel()
-	if _, err := p.node.Do(ctx, "CLIENT", "KILL", "ID", p.id); err != nil {
+	// A node that is gone carries nothing out, and undoing names it in any case.
+	if _, err := p.node.Do(ctx, "CLIENT", "KILL", "ID", p.id); err != nil && !errors.Is(err, cluster.ErrUnreachable) {
 		return hint.Add(fmt.Errorf("end our connection to %s: %w", p.addr, err),
 			"Keys that were under way may still have arrived: look at the node before it is used.")
 	}

@@ -162,7 +162,7 @@ func (r *run) discard(cause error) error {
 			remove = os.Remove // somebody may have put something beside ours
 		}
 		if err := remove(path); err != nil {
-			cause = hint.Add(fmt.Errorf("%w (and %s could not be removed: %w)", cause, path, err), "Remove it: it is no restored cluster.")
+			cause = hint.Left(fmt.Errorf("%w (and %s could not be removed: %w)", cause, path, err), "Remove it: it is no restored cluster.")
 		}
 	}
 	return cause

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/snapshot/catalog"
@@ -53,15 +54,44 @@ func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
 	return findings
 }
 
+// commitGrace is how long the manifest may still take when the run is
+// interrupted while it is written.
+const commitGrace = 10 * time.Second
+
 // commit writes the manifest: to the primary store, which makes the snapshot
-// exist, then to each mirror that has everything else.
+// exist, then to each mirror that has everything else. Once begun it is
+// brought to its end: an interruption in between would leave a snapshot in the
+// primary and not in the mirrors, which hold all of it but these few bytes.
 func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
 	text, err := manifest.Encode(m)
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	ctx, done := unhurried(ctx)
+	defer done()
 	_, err = r.writer.Put(ctx, catalog.ManifestName(r.Cluster, r.id), bytes.NewReader(text))
 	return err
+}
+
+// unhurried is a context that outlives ctx by commitGrace.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(commitGrace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(context.Cause(ctx))
+		case <-longer.Done():
+		}
+	})
+	return longer, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // topologyRecord turns the topology into what the manifest keeps of it.

@@ -107,7 +107,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	run.writer = repository.Begin()
 	defer func() {
 		if err != nil {
-			run.writer.Abort(ctx)
+			err = run.abort(ctx, err)
 		}
 	}()
 
@@ -161,6 +161,17 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the snapshot took over its limit of %s", o.Limit))
+}
+
+// abort removes what was put, and says what could not be removed. It is no
+// snapshot: it has no manifest.
+func (r *run) abort(ctx context.Context, cause error) error {
+	left := r.writer.Abort(ctx)
+	if left == nil {
+		return cause
+	}
+	return hint.Left(fmt.Errorf("%w (and what was stored of it could not all be removed: %w)", cause, left),
+		"What is left is no snapshot, but takes up room: remove "+catalog.Folder(r.Cluster, r.id)+" from the stores.")
 }
 
 // undisturbed looks at the topology once more and refuses what moved.

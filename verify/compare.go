@@ -30,6 +30,7 @@ type Comparison struct {
 	Slots    int    // slots that were compared
 	Keys     uint64 // keys of the snapshot that had to be in the cluster
 	Expired  uint64 // keys of the snapshot that had expired when the cluster's dumps were made
+	Unproved uint64 // of Keys: values that differ as stored and may be the same, see provable
 	Findings []manifest.Finding
 	Elapsed  time.Duration
 }
@@ -96,6 +97,7 @@ type comparing struct {
 
 	mu       sync.Mutex
 	findings []manifest.Finding
+	unproved uint64
 }
 
 func newComparing(o CompareOptions) *comparing {
@@ -136,7 +138,7 @@ func (c *comparing) primaryOf(shard manifest.Shard) int {
 }
 
 func (c *comparing) result(elapsed time.Duration) *Comparison {
-	result := &Comparison{Slots: c.Snapshot.Manifest.Slots().Len(), Findings: c.findings, Elapsed: elapsed}
+	result := &Comparison{Slots: c.Snapshot.Manifest.Slots().Len(), Findings: c.findings, Unproved: c.unproved, Elapsed: elapsed}
 	for i := range c.saved {
 		result.Keys += c.saved[i].keys
 		result.Expired += c.saved[i].expired

@@ -16,6 +16,7 @@ const (
 	codeUnexpected = "key-unexpected"   // keys that the snapshot does not hold
 	codeExpiry     = "key-expiry"       // keys with another expiry
 	codeType       = "key-type"         // keys of another type
+	codeValue      = "key-value"        // keys with another value
 	codeFunctions  = "functions-differ" // function libraries that are not the snapshot's
 )
 

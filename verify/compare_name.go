@@ -18,9 +18,13 @@ const (
 	maxHeld = 200_000
 )
 
+// codeUnproved is no finding: values that differ and may be the same.
+const codeUnproved = "unproved"
+
 // held is a key of the cluster that waits for the snapshot's.
 type held struct {
 	item   mark
+	value  rdb.Digest
 	family rdb.Family
 	expiry int64
 	slot   int
@@ -50,7 +54,7 @@ func (c *comparing) name(ctx context.Context, differing slot.Set) error {
 		return nil
 	}
 	chosen := c.affordable(differing)
-	kinds := map[string]*difference{codeMissing: {}, codeUnexpected: {}, codeExpiry: {}, codeType: {}}
+	kinds := map[string]*difference{codeMissing: {}, codeUnexpected: {}, codeExpiry: {}, codeType: {}, codeValue: {}, codeUnproved: {}}
 	live := map[mark]held{}
 	if err := c.holdLive(ctx, chosen, live); err != nil {
 		return err
@@ -60,12 +64,14 @@ func (c *comparing) name(ctx context.Context, differing slot.Set) error {
 	}
 	c.leftOver(live, kinds)
 
-	named := slot.Set{}
+	c.unproved = kinds[codeUnproved].keys
+	named := kinds[codeUnproved].slots
 	for _, kind := range []struct{ code, words string }{
 		{codeMissing, "of the snapshot missing from the cluster"},
 		{codeUnexpected, "in the cluster that the snapshot does not hold"},
 		{codeExpiry, "with another expiry than in the snapshot"},
 		{codeType, "of another type than in the snapshot"},
+		{codeValue, "with another value than in the snapshot"},
 	} {
 		if d := kinds[kind.code]; d.keys > 0 {
 			named = named.Union(d.slots)
@@ -120,7 +126,7 @@ func (c *comparing) holdLive(ctx context.Context, chosen slot.Set, live map[mark
 			// The sums bounded what is held; should somebody write meanwhile,
 			// the bound still holds.
 			if chosen.Contains(r.Slot) && p.Slots.Contains(r.Slot) && len(live) < 2*maxHeld {
-				live[marks.name(r)] = held{marks.item(r), r.Family, expiry(r), r.Slot, quoteKey(r.Key)}
+				live[marks.name(r)] = held{marks.item(r), r.Digest, r.Family, expiry(r), r.Slot, quoteKey(r.Key)}
 			}
 			return nil
 		}})
@@ -149,7 +155,11 @@ func (c *comparing) meetSaved(ctx context.Context, chosen slot.Set, live map[mar
 			switch {
 			case !found && !expiresBy(r, c.cutoff[r.Slot]):
 				kinds[codeMissing].add(r.Slot, quoteKey(r.Key))
-			case !found || other.item == marks.item(r):
+			case !found || other.item == marks.item(r) && other.value == r.Digest:
+			case other.item == marks.item(r) && provable(r):
+				kinds[codeValue].add(r.Slot, quoteKey(r.Key))
+			case other.item == marks.item(r):
+				kinds[codeUnproved].add(r.Slot, quoteKey(r.Key))
 			case other.family != r.Family:
 				kinds[codeType].add(r.Slot, quoteKey(r.Key))
 			default:

@@ -67,7 +67,7 @@ func (c *comparing) sumLive(ctx context.Context, p int) error {
 				t.expired++
 				return nil
 			}
-			t.add(marks.item(r))
+			t.add(marks.item(r), r.Digest)
 			return nil
 		},
 		function: c.liveFunctions[p].collector(&c.liveFunctions[p]),
@@ -97,7 +97,7 @@ func (c *comparing) sumSaved(ctx context.Context, s int) error {
 					t.expired++
 					return nil
 				}
-				t.add(marks.item(r))
+				t.add(marks.item(r), r.Digest)
 				return nil
 			},
 			function: c.savedFunctions[s].collector(&c.savedFunctions[s]),
@@ -168,7 +168,7 @@ func (c *comparing) readSaved(ctx context.Context, s int, v visitor) (err error)
 // need not know of it.
 func (c *comparing) read(ctx context.Context, src io.Reader, size int64, v visitor) error {
 	v.task.Total = max(0, size)
-	reader := rdb.NewReader(src, rdb.Options{Size: size})
+	reader := rdb.NewReader(src, rdb.Options{Size: size, Digest: true})
 	for {
 		r, err := reader.Next()
 		switch {

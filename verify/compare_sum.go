@@ -15,18 +15,20 @@ type mark [16]byte
 
 // tally is what one side holds in one slot.
 type tally struct {
-	high, low uint64 // the sum of the marks, modulo 2^128
-	keys      uint64 // keys in the sum
-	expired   uint64 // keys left out of it: at the cutoff they may have been gone
-	gone      uint64 // of the saved side: keys that had expired when they were counted
+	high, low uint64     // the sum of the items' marks, modulo 2^128
+	values    rdb.Digest // the sum of the values' digests
+	keys      uint64     // keys in the sums
+	expired   uint64     // keys left out of them: at the cutoff they may have been gone
+	gone      uint64     // of the saved side: keys that had expired when they were counted
 }
 
 // tallies are written by several goroutines at once without a lock: each owns
 // the slots of its shard.
 type tallies [slot.Count]tally
 
-func (t *tally) add(m mark) {
+func (t *tally) add(m mark, value rdb.Digest) {
 	var carry uint64
+	t.values = t.values.Add(value)
 	t.low, carry = bits.Add64(t.low, binary.LittleEndian.Uint64(m[:8]), 0)
 	t.high, _ = bits.Add64(t.high, binary.LittleEndian.Uint64(m[8:]), carry)
 	t.keys++
@@ -34,17 +36,18 @@ func (t *tally) add(m mark) {
 
 // holdsSame tells whether both sides sum up to the same keys.
 func (t *tally) holdsSame(other *tally) bool {
-	return t.high == other.high && t.low == other.low && t.keys == other.keys
+	return t.high == other.high && t.low == other.low && t.values == other.values && t.keys == other.keys
 }
 
 // marker turns records into marks. It keeps a buffer, so each goroutine has
 // its own.
 type marker struct{ buf []byte }
 
-// item is the mark of everything that must be equal of a key. This is the one
-// place that decides what is compared: database, family, expiry and name.
-// The encoding is left out on purpose: a key may be stored as a listpack on
-// one side and as a hash table on the other and be the same.
+// item is the mark of what must be equal of a key besides its value: database,
+// family, expiry and name. The encoding is left out on purpose: a key may be
+// stored as a listpack on one side and as a hash table on the other and be the
+// same. So it is with the value, whose digest stands beside this mark and not
+// in it, because there are values that may differ; see provable.
 func (m *marker) item(r *rdb.Record) mark {
 	m.head(r)
 	m.buf = append(m.buf, byte(r.Family))
@@ -67,6 +70,27 @@ func (m *marker) sum(key []byte) mark {
 	m.buf = append(m.buf, key...)
 	sum := sha256.Sum256(m.buf)
 	return mark(sum[:len(mark{})])
+}
+
+// RDB types of hashes whose fields may expire by themselves: of Redis 7.4, and
+// in dumps of Valkey 9, where the number is another's in Redis.
+const (
+	typeHashMeta       = 24
+	typeHashListpackEx = 25
+	typeValkeyHash2    = 22
+)
+
+// provable tells whether a saved value with another digest than the live one
+// is another value. A field may have expired since, and a module decides for
+// itself in what form it writes the same.
+func provable(r *rdb.Record) bool {
+	switch {
+	case r.Family == rdb.Module:
+		return false
+	case r.Family == rdb.Hash:
+		return r.Type != typeHashMeta && r.Type != typeHashListpackEx && r.Type != typeValkeyHash2
+	}
+	return true
 }
 
 // never is the expiry of a key that has none.

@@ -16,7 +16,7 @@ func sumOf(records []rdb.Record) tally {
 	var t tally
 	var m marker
 	for i := range records {
-		t.add(m.item(&records[i]))
+		t.add(m.item(&records[i]), records[i].Digest)
 	}
 	return t
 }
@@ -40,6 +40,7 @@ func TestTally(t *testing.T) {
 		"key":      func(r *rdb.Record) { r.Key = []byte("other") },
 		"family":   func(r *rdb.Record) { r.Family = rdb.List },
 		"database": func(r *rdb.Record) { r.DB = 1 },
+		"value":    func(r *rdb.Record) { r.Digest = r.Digest.Add(rdb.DigestOf([16]byte{1})) },
 		"expiry":   func(r *rdb.Record) { r.HasExpiry, r.ExpireAt = true, 1<<50 },
 	} {
 		old := records[500]

@@ -19,9 +19,12 @@
 //  4. saved: the snapshot's dumps are read again and summed up by slot, less
 //     the keys that expire at or before the cutoff of their slot.
 //  5. judge: sums and counts must be equal, slot for slot. A sum does not
-//     depend on the order of keys, nor on how a value is encoded.
+//     depend on the order of keys, nor on how a value is encoded; it does on
+//     every name, type, expiry and value.
 //  6. name: where they are not, the slots that differ are read once more from
 //     both sides, and keys that are missing, unexpected or different are named.
+//     A value that differs but cannot be proved to be another (hash fields that
+//     expire by themselves, modules) is counted, not called a difference.
 //
 // Memory is bounded: two sums a slot, and in step 6 a fixed number of keys.
 package verify

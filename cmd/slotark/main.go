@@ -98,7 +98,12 @@ func (a *app) explain(err error, code int) {
 	}
 	text := oneLine(err)
 	if code == exitInterrupted && errors.Is(err, context.Canceled) {
-		text = "interrupted; what was begun is undone"
+		text = "interrupted"
+		if errors.Is(err, hint.ErrLeft) {
+			text += ": " + oneLine(err)
+		} else {
+			text += "; nothing is left of what was begun"
+		}
 	}
 	if a.json {
 		writeJSON(a.stderr, exitError{"exit_error", code, text, hint.Of(err)})

@@ -6,37 +6,55 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/s3test"
+	"github.com/slotark/slotark/internal/slot"
 )
 
 const (
 	memoryLimit = 256 << 20
-	largeKeys   = 12_000
-	largeValue  = 96 << 10 // bytes; 12,000 of them are a dump of 1.2 GB
+	largeValue  = 96 << 10 // bytes; 11,000 of them are a dump of 1.08 GB
 )
 
 // TestMemoryStaysFlat runs every verb that moves data over a dump of more than
 // a gigabyte and holds the process's peak against the limit.
 func TestMemoryStaysFlat(t *testing.T) {
 	// Random values do not compress; not trying keeps the test short.
-	o := clustertest.Options{Primaries: 1, Password: password, ExtraArgs: []string{"--rdbcompression", "no"}}
-	c := clustertest.Start(t, o)
-	fillLarge(t, c)
-	region := s3test.Start(t)
-	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo"), "--mirror", region.URL(region.Bucket(t, "large"), "")}
+	plain := []string{"--rdbcompression", "no"}
+	t.Run("one large shard", func(t *testing.T) {
+		measure(t, clustertest.Start(t, clustertest.Options{Primaries: 1, Password: password, ExtraArgs: plain}), 11_000)
+	})
+	// All at once, each to two stores.
+	t.Run("four shards", func(t *testing.T) {
+		measure(t, clustertest.Start(t, clustertest.Options{Primaries: 4, Password: password, ExtraArgs: plain}), 6_000)
+	})
+}
+
+// measure runs the verbs on a cluster that it fills.
+func measure(t *testing.T, c *clustertest.Cluster, keys int) {
+	t.Helper()
+	for _, node := range c.Nodes {
+		fillLarge(t, c, node, keys/len(c.Nodes))
+	}
+	east, west := s3test.Start(t), s3test.Start(t)
+	repo := []string{"--repo", east.URL(east.Bucket(t, "large"), ""), "--mirror", west.URL(west.Bucket(t, "large"), "")}
 	node := []string{"--node", c.Addrs()[0]}
-	target := emptyNodes(t, 1)
+	target := strings.Join(emptyNodes(t, len(c.Nodes)), ",")
+	at := make([]string, len(c.Nodes))
+	for i := range at {
+		at[i] = fmt.Sprintf("127.0.0.1:%d", 7000+i)
+	}
 	for _, verb := range [][]string{
 		append([]string{"snapshot", "--collect", "bgsave"}, node...),
 		append([]string{"snapshot", "--collect", "stream"}, node...),
 		{"verify", "latest"},
-		{"restore", "latest", "--to", target[0]},
+		{"restore", "latest", "--to", target},
 		append([]string{"verify", "latest", "--live"}, node...),
-		{"restore", "latest", "--to-dir", filepath.Join(t.TempDir(), "seeded"), "--at", "127.0.0.1:7000"},
+		{"restore", "latest", "--to-dir", filepath.Join(t.TempDir(), "seeded"), "--at", strings.Join(at, ",")},
 	} {
 		o := slotark(t, password, append(verb, repo...)...).want(t, exitDone)
 		t.Logf("%-24v peak %d MiB", verb[:2], o.peakBytes>>20)
@@ -46,21 +64,20 @@ func TestMemoryStaysFlat(t *testing.T) {
 	}
 }
 
-// fillLarge sends values of a size that no two buffers' worth of them fit in
-// the limit, in one pipeline.
-func fillLarge(t *testing.T, c *clustertest.Cluster) {
+// fillLarge sends large values to a primary, in one pipeline. Their names have
+// a hash tag each, chosen so that the primary owns the slot.
+func fillLarge(t *testing.T, c *clustertest.Cluster, node *clustertest.Node, keys int) {
 	t.Helper()
-	conn, reader, err := c.Access().Dial(t.Context(), c.Addrs()[0])
+	conn, reader, err := c.Access().Dial(t.Context(), node.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
 	noise := make([]byte, 2*largeValue)
-	source := rand.NewChaCha8([32]byte{5})
-	source.Read(noise)
+	rand.NewChaCha8([32]byte{5}).Read(noise)
 	answered := make(chan error, 1)
 	go func() {
-		for range largeKeys {
+		for range keys {
 			if _, err := cluster.ReadReply(reader); err != nil {
 				answered <- err
 				return
@@ -69,9 +86,14 @@ func fillLarge(t *testing.T, c *clustertest.Cluster) {
 		answered <- nil
 	}()
 	out := bufio.NewWriterSize(conn, 1<<20)
-	for i := range largeKeys {
+	for i, sent := 0, 0; sent < keys; i++ {
+		key := fmt.Sprintf("large:%d", i)
+		if !node.Slots.Contains(slot.Of([]byte(key))) {
+			continue
+		}
 		at := (i * 7919) % largeValue
-		out.Write(cluster.AppendCommand(nil, "SET", fmt.Sprintf("large:%d", i), noise[at:at+largeValue]))
+		out.Write(cluster.AppendCommand(nil, "SET", key, noise[at:at+largeValue]))
+		sent++
 	}
 	if err := errors.Join(out.Flush(), <-answered); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/clustertest"
 )
 
 // nodeState is what a restore could change on a node, as text.
@@ -31,7 +33,12 @@ func TestRefusesTargets(t *testing.T) {
 	empty := emptyNodes(t, 3)
 	holding := emptyNodes(t, 1)[0]
 	do(t, holding, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-	do(t, holding, "SET", "precious", "value")
+	clustertest.Eventually(t, runLimit, func(ctx context.Context) error { // until it finds itself whole
+		node := (&cluster.Access{Password: password}).Open(holding)
+		defer node.Close()
+		_, err := node.Do(ctx, "SET", "precious", "value")
+		return err
+	})
 	lone, nobody := standalone(t), silentAddr(t)
 
 	for _, test := range []struct {

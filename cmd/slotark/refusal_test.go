@@ -144,7 +144,7 @@ func TestRefusesAccess(t *testing.T) {
 		{"two unreachable seeds", password, []string{"--node", nobody + "," + "127.0.0.1:1"}, []string{nobody, "127.0.0.1:1", "none of 2 nodes"}},
 		{"no such host", password, []string{"--node", "no-such-host.invalid:7001"}, []string{"no-such-host.invalid", "cannot be resolved"}},
 		{"standalone server", password, []string{"--node", lone}, []string{lone, "does not run in cluster mode", "cluster-enabled yes"}},
-		{"TLS where there is none", password, []string{"--node", seed, "--tls"}, []string{seed, "TLS"}},
+		{"TLS where there is none", password, []string{"--node", seed, "--tls", "--timeout", "1s"}, []string{seed, "TLS"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			repo := filepath.Join(t.TempDir(), "repo")

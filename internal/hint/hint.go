@@ -56,3 +56,16 @@ func Refuse(reason error, hint string) error {
 type refusal struct{ error }
 
 func (r *refusal) Unwrap() []error { return []error{r.error, ErrRefused} }
+
+// ErrLeft marks an error after which something is left of what was begun. The
+// error says what, the hint what to do with it.
+var ErrLeft = errors.New("something is left behind")
+
+// Left returns an error that errors.Is knows as [ErrLeft].
+func Left(err error, hint string) error {
+	return Add(&leaving{err}, hint)
+}
+
+type leaving struct{ error }
+
+func (l *leaving) Unwrap() []error { return []error{l.error, ErrLeft} }

@@ -63,6 +63,8 @@ func buildCRCTables() *[crcSlices][256]uint64 {
 	return &tables
 }
 
+// buildCRCShift uses that a CRC is linear: what a byte becomes is the sum of
+// what its bits become.
 func buildCRCShift() *[8][256]uint64 {
 	var shift [8][256]uint64
 	zeros := make([]byte, crcLane)

@@ -71,6 +71,7 @@ func (d *digester) pending(group []byte, items *bag) error {
 	return nil
 }
 
+// consumer consumes a consumer and which of the pending entries it holds.
 func (d *digester) consumer(typ byte, group []byte, items *bag) error {
 	var err error
 	if d.blob, err = d.in.appendString(d.blob[:0], maxString); err != nil {
@@ -131,6 +132,8 @@ func (d *digester) array(items *bag) error {
 	return nil
 }
 
+// arrayElement consumes one element. Whether Redis keeps a number as such or as
+// text is an encoding; a float is not the text it was given as.
 func (d *digester) arrayElement(items *bag) error {
 	index, err := d.in.number()
 	if err != nil {

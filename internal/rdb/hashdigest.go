@@ -8,6 +8,7 @@ import (
 // maxTemplateBytes bounds the field names kept for hash templates.
 const maxTemplateBytes = 256 << 20
 
+// hashmap consumes a hash: an item for each field with its value and expiry.
 func (d *digester) hashmap(typ byte, items *bag) error {
 	switch typ {
 	case typeHashZipmap:
@@ -54,6 +55,7 @@ func (d *digester) pair(expiry uint64, items *bag) error {
 	return nil
 }
 
+// fieldAndValue begins a field's item; its expiry is still to come.
 func (d *digester) fieldAndValue() error {
 	d.hash.begin(tagField)
 	if err := d.text(); err != nil {
@@ -197,6 +199,7 @@ func (d *digester) hashTemplateListpack(items *bag) error {
 	return err
 }
 
+// hashTemplateArray consumes a template's id and the values of its fields.
 func (d *digester) hashTemplateArray(items *bag) error {
 	at := d.in.offset()
 	id, err := d.in.number()
@@ -218,6 +221,7 @@ func (d *digester) hashTemplateArray(items *bag) error {
 	return nil
 }
 
+// templateField begins the item of a field whose name the template keeps.
 func (d *digester) templateField(name string) {
 	d.hash.begin(tagField)
 	d.hash.text([]byte(name))

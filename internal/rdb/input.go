@@ -58,6 +58,11 @@ func (in *input) remaining() uint64 {
 
 // settle brings checksum and capture up to what is consumed, before the bytes
 // are overwritten.
+//
+// The checksum takes a quarter to a half of the reading. It is computed here and
+// not in a goroutine of its own: a Reader has no Close that could wait for one,
+// and where dumps are read, compression and the network keep the other
+// processors busy.
 func (in *input) settle() error {
 	in.crc = UpdateCRC64(in.crc, in.buf[in.hashed:in.pos])
 	in.hashed = in.pos
@@ -99,6 +104,7 @@ func (in *input) endCapture() error {
 // the buffer's size. The dump's end before that is damage; any other failure
 // of the source is not.
 func (in *input) more(n int) error {
+	// Without room for n bytes behind pos, what is left over moves to the front.
 	if in.pos == in.end || in.pos+n > len(in.buf) {
 		if err := in.settle(); err != nil {
 			return err
@@ -113,6 +119,7 @@ func (in *input) more(n int) error {
 			return in.truncated()
 		}
 		got, err := in.src.Read(in.buf[in.end:])
+		// A source that breaks io.Reader's promise must not break this package's.
 		if got < 0 || got > len(in.buf)-in.end {
 			return fmt.Errorf("read dump at byte %d: the source counts wrongly", in.base+int64(in.end))
 		}
@@ -133,6 +140,7 @@ func (in *input) more(n int) error {
 	return nil
 }
 
+// truncated is the damage of a dump whose source ends where it stands.
 func (in *input) truncated() error {
 	end := in.base + int64(in.end)
 	if in.size > 0 && end < in.size {
@@ -153,6 +161,7 @@ func (in *input) atEnd() (bool, error) {
 	return false, err
 }
 
+// byte consumes one byte.
 func (in *input) byte() (byte, error) {
 	if in.pos == in.end {
 		if err := in.more(1); err != nil {
@@ -176,6 +185,7 @@ func (in *input) fixed(n int) ([]byte, error) {
 	return b, nil
 }
 
+// uint32 consumes four bytes, the least significant first.
 func (in *input) uint32() (uint32, error) {
 	b, err := in.fixed(4)
 	if err != nil {
@@ -184,6 +194,7 @@ func (in *input) uint32() (uint32, error) {
 	return binary.LittleEndian.Uint32(b), nil
 }
 
+// uint64 consumes eight bytes, the least significant first.
 func (in *input) uint64() (uint64, error) {
 	b, err := in.fixed(8)
 	if err != nil {

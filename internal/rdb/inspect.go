@@ -24,7 +24,7 @@ const (
 type InspectOptions struct {
 	Size       int64                          // bytes the source will give; <= 0: unknown
 	Owned      *slot.Set                      // the shard's slots; nil: keys of any slot are fine
-	Digest     bool                           // digest every value; costs about thrice the time
+	Digest     bool                           // digest every value: two to fifteen times the time
 	OnProgress func(bytes int64, keys uint64) // nil: none
 }
 
@@ -112,6 +112,7 @@ func (i *inspection) tell(at int64) {
 	}
 }
 
+// addKey holds a key against the shard's slots and counts it.
 func (i *inspection) addKey(rec *Record) error {
 	if owned := i.options.Owned; owned != nil && !owned.Contains(rec.Slot) {
 		return damage(CodeSlotOwner, rec.Offset, "key %s belongs to slot %d, which its shard does not own", quoteKey(rec.Key), rec.Slot)
@@ -136,6 +137,7 @@ func (i *inspection) addKey(rec *Record) error {
 	return nil
 }
 
+// addModule keeps a module's name, once.
 func (i *inspection) addModule(name []byte) {
 	if len(i.report.Modules) < maxAuxKept && !slices.Contains(i.report.Modules, string(name)) {
 		i.report.Modules = append(i.report.Modules, string(name))

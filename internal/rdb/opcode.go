@@ -26,7 +26,7 @@ func (r *Reader) readAttribute(op byte, at int64) (bool, error) {
 		twice = rec.HasExpiry
 		ms, err = r.in.uint64()
 		rec.ExpireAt, rec.HasExpiry = int64(ms), true
-	case op == opExpire:
+	case op == opExpire: // until RDB 2: seconds, signed
 		var seconds uint32
 		twice = rec.HasExpiry
 		seconds, err = r.in.uint32()
@@ -81,6 +81,7 @@ func (r *Reader) readOpcode(op byte, at int64) error {
 	return r.unknownOpcode(op, at)
 }
 
+// readSelectDB begins a database's section. Slots are announced anew in each.
 func (r *Reader) readSelectDB(at int64) error {
 	if err := r.slots.close(at); err != nil {
 		return err
@@ -98,6 +99,9 @@ func (r *Reader) readSelectDB(at int64) error {
 	return nil
 }
 
+// readCounts reads how many keys are to come, and how many of them expire. For
+// a whole database it is a hint, with which the server sizes its tables, and
+// not held against the keys.
 func (r *Reader) readCounts(kind Kind) error {
 	keys, err := r.in.number()
 	if err != nil {
@@ -108,6 +112,8 @@ func (r *Reader) readCounts(kind Kind) error {
 	return err
 }
 
+// readSlotInfo begins a slot's section. A server before 8.10.1 trusts the slot
+// and writes outside its memory (CVE-2026-62356): such a dump must not get there.
 func (r *Reader) readSlotInfo(at int64) error {
 	number, err := r.in.number()
 	if err != nil {
@@ -143,6 +149,7 @@ func (r *Reader) readAux(at int64) error {
 	return r.slots.open(rec, at)
 }
 
+// readFunction reads a library's code.
 func (r *Reader) readFunction() error {
 	var err error
 	r.value, err = r.in.appendString(r.value[:0], maxString)
@@ -180,7 +187,8 @@ func (r *Reader) readSlotImport() error {
 	return nil
 }
 
-// readHashTemplate reads the field names that later hashes refer to by id.
+// readHashTemplate reads the field names that later hashes refer to by id. The
+// number of fields is all that says how many values such a hash has.
 func (r *Reader) readHashTemplate(at int64) error {
 	id, err := r.in.number()
 	if err != nil {

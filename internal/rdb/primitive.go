@@ -14,7 +14,9 @@ const (
 )
 
 // lengthOrEncoding reads RDB's variable-length number: a length, or one of the
-// four special encodings of a string.
+// four special encodings of a string. The two highest bits of the first byte
+// say which: 6 bits, 14 bits, 4 or 8 bytes, an encoding. Lengths are the only
+// numbers of the format whose most significant byte comes first.
 func (in *input) lengthOrEncoding() (n uint64, encoded bool, err error) {
 	b, err := in.byte()
 	if err != nil {
@@ -92,7 +94,7 @@ func (in *input) skipString() error {
 		return in.skip(n)
 	}
 	if n != encLZF {
-		return in.skip(1 << n)
+		return in.skip(1 << n) // 0, 1, 2 are integers of 1, 2, 4 bytes
 	}
 	packed, _, err := in.lzfHeader()
 	if err != nil {
@@ -150,6 +152,7 @@ func (in *input) appendString(dst []byte, limit uint64) ([]byte, error) {
 	return in.appendBytes(dst, n)
 }
 
+// appendEncoded materialises a string in one of the special encodings.
 func (in *input) appendEncoded(dst []byte, encoding, limit uint64) ([]byte, error) {
 	if encoding == encLZF {
 		return in.appendLZF(dst, limit)
@@ -170,6 +173,7 @@ func (in *input) appendEncoded(dst []byte, encoding, limit uint64) ([]byte, erro
 	return strconv.AppendInt(dst, value, 10), nil
 }
 
+// appendLZF materialises a compressed string.
 func (in *input) appendLZF(dst []byte, limit uint64) ([]byte, error) {
 	at := in.offset()
 	packed, size, err := in.lzfHeader()

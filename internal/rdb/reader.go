@@ -196,6 +196,7 @@ func (r *Reader) readHeader() error {
 	default:
 		return damage(CodeMagic, 0, "%q begins no dump", magic)
 	}
+	// strconv would take a sign.
 	version := 0
 	for _, digit := range []byte(digits) {
 		if digit < '0' || digit > '9' {
@@ -225,6 +226,8 @@ func (r *Reader) readKey(typ byte, at int64) error {
 		return err
 	}
 	rec.Kind, rec.Type, rec.Key = KindKey, typ, r.key
+	// The slot is held against the announced one before the value is read: a
+	// value of gigabytes in the wrong place is found at its first byte.
 	rec.Slot = slot.Of(r.key)
 	if err := r.slots.add(rec); err != nil {
 		return err
@@ -243,6 +246,7 @@ func (r *Reader) readKey(typ byte, at int64) error {
 	return r.in.endCapture()
 }
 
+// unknownType says why a type is not read, as well as it is known.
 func (r *Reader) unknownType(typ byte, at int64) error {
 	if why, ok := whyNot[typ]; ok {
 		return damage(CodeType, at, "value type %d is %s", typ, why)
@@ -250,6 +254,7 @@ func (r *Reader) unknownType(typ byte, at int64) error {
 	return damage(CodeType, at, "value type %d is unknown in %s format version %d", typ, r.header.Engine, r.header.Version)
 }
 
+// unknownOpcode says why an opcode is not read, as well as it is known.
 func (r *Reader) unknownOpcode(op byte, at int64) error {
 	if op == opFunctionRC {
 		return damage(CodeOpcode, at, "opcode %d is a function of the Redis 7.0 release candidates, which no release loads", op)
@@ -262,6 +267,7 @@ func (r *Reader) unknownOpcode(op byte, at int64) error {
 
 // readFooter checks what follows the end opcode: the checksum, then nothing.
 func (r *Reader) readFooter() error {
+	// The end opcode is part of what is summed, the footer is not.
 	computed, err := r.in.checksum()
 	if err != nil {
 		return err
@@ -278,6 +284,8 @@ func (r *Reader) readFooter() error {
 		}
 		r.unverified = stored == 0
 	}
+	// A second dump, or the tail of a longer one that was overwritten, would
+	// otherwise go unseen: the server itself stops at the footer.
 	ended, err := r.in.atEnd()
 	if err != nil {
 		return err

@@ -100,8 +100,8 @@ func (d *digester) streamNode(items *bag, entries *uint64) error {
 type streamNode struct {
 	d       *digester
 	items   *bag
-	ms, seq uint64 // of the master entry, which the entries' are relative to
-	fields  [][]byte
+	ms, seq uint64   // of the master entry, which the entries' are relative to
+	fields  [][]byte // of the master entry; copies: elements do not last
 	live    uint64
 }
 
@@ -150,6 +150,8 @@ func (n *streamNode) walk() error {
 	return nil
 }
 
+// entry consumes an entry behind its flags. A deleted one stays in its node
+// until all are; it is read, and not counted.
 func (n *streamNode) entry(flagText []byte) error {
 	flags, err := strconv.ParseInt(string(flagText), 10, 64)
 	if err != nil {

@@ -38,7 +38,8 @@ func (in *input) eachLZF(packed, size uint64, emit func([]byte)) error {
 	return nil
 }
 
-// lzfStep unpacks one run or reference onto window; room is what the string
+// lzfStep is lzfAppend's loop body over bytes that arrive piece by piece. It
+// unpacks one run or reference onto window; room is what the string
 // may still hold, packed what its compressed bytes may still give.
 func (in *input) lzfStep(window []byte, room, packed uint64) ([]byte, error) {
 	at := in.offset()

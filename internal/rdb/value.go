@@ -16,6 +16,7 @@ func (r *Reader) skipValue(typ byte) error {
 		typeHashZipmap, typeListZiplist, typeSetIntset, typeZsetZiplist, typeHashZiplist,
 		typeHashListpack, typeZsetListpack, typeSetListpack, typeTemplateLPRef:
 		return in.skipString()
+	// Most bytes of most dumps are in these: no call per item.
 	case typeList, typeSet, typeListQuicklist:
 		n, err := in.count(1)
 		if err != nil {
@@ -77,8 +78,10 @@ func (r *Reader) skipItems(itemBytes uint64, skip func() error) error {
 	return nil
 }
 
+// skipPair passes a field with its value.
 func (r *Reader) skipPair() error { return r.in.skipStrings(2) }
 
+// skipScored passes a member with its score as binary64.
 func (r *Reader) skipScored() error {
 	if err := r.in.skipString(); err != nil {
 		return err
@@ -99,6 +102,7 @@ func (r *Reader) skipTextScored() error {
 	return r.in.skip(uint64(n))
 }
 
+// skipMetaPair passes a field behind its expiry (Redis 7.4).
 func (r *Reader) skipMetaPair() error {
 	if _, err := r.in.number(); err != nil { // expiry
 		return err
@@ -106,6 +110,7 @@ func (r *Reader) skipMetaPair() error {
 	return r.skipPair()
 }
 
+// skipExpiringPair passes a field before its expiry (Valkey 9).
 func (r *Reader) skipExpiringPair() error {
 	if err := r.skipPair(); err != nil {
 		return err
@@ -113,6 +118,7 @@ func (r *Reader) skipExpiringPair() error {
 	return r.in.skip(8)
 }
 
+// skipNode passes a list's node: a listpack, or an element too large for one.
 func (r *Reader) skipNode() error {
 	at := r.in.offset()
 	container, err := r.in.number()
@@ -133,6 +139,7 @@ const (
 	arraySmallString = 3
 )
 
+// skipArray passes an array: count, insert cursor, then index, tag and element.
 func (r *Reader) skipArray() error {
 	n, err := r.in.count(3)
 	if err != nil {
@@ -163,6 +170,7 @@ func (in *input) arrayCursor() (has bool, index uint64, err error) {
 	return true, index, err
 }
 
+// skipArrayElement passes one element with its index and tag.
 func (r *Reader) skipArrayElement() error {
 	if _, err := r.in.number(); err != nil { // index
 		return err
@@ -181,6 +189,7 @@ func (r *Reader) skipArrayElement() error {
 	return damage(CodeValue, at, "an array's element has the unknown tag %d", tag)
 }
 
+// skipTemplateArray passes the values of a hash whose fields are a template's.
 func (r *Reader) skipTemplateArray() error {
 	at := r.in.offset()
 	id, err := r.in.number()

@@ -86,6 +86,7 @@ func (d *digester) value(rec *Record) (Digest, error) {
 	return d.hash.sum(), nil
 }
 
+// beginKey starts a key's digest with all but its value.
 func (d *digester) beginKey(rec *Record) {
 	d.hash.begin(tagKey)
 	d.hash.number(uint64(rec.Family))
@@ -99,6 +100,7 @@ func (d *digester) beginKey(rec *Record) {
 	d.hash.text(rec.Key)
 }
 
+// ordered consumes a value whose order means something into the key's digest.
 func (d *digester) ordered(typ byte) error {
 	switch typ {
 	case typeString:
@@ -117,11 +119,14 @@ func (d *digester) ordered(typ byte) error {
 	return d.r.unknownType(typ, d.in.offset())
 }
 
+// element hashes a list's element that a packed node holds.
 func (d *digester) element(text []byte) error {
 	d.hash.text(text)
 	return nil
 }
 
+// node consumes a list's node. Where one ends is an encoding's matter: nothing
+// of it is hashed.
 func (d *digester) node() error {
 	at := d.in.offset()
 	container, err := d.in.number()
@@ -137,6 +142,7 @@ func (d *digester) node() error {
 	return damage(CodeValue, at, "a list's node has the unknown container %d", container)
 }
 
+// set consumes a set: an item for each member.
 func (d *digester) set(typ byte, items *bag) error {
 	member := func(text []byte) error {
 		d.hash.begin(tagMember)
@@ -160,6 +166,7 @@ func (d *digester) set(typ byte, items *bag) error {
 	})
 }
 
+// zset consumes a sorted set: an item for each member with its score.
 func (d *digester) zset(typ byte, items *bag) error {
 	switch typ {
 	case typeZsetZiplist:
@@ -181,6 +188,8 @@ func (d *digester) zset(typ byte, items *bag) error {
 	})
 }
 
+// zsetPacked walks members and scores by turns. Packed scores are text, or
+// integers, with as many digits as bring the same binary64 back.
 func (d *digester) zsetPacked(p packed, items *bag) error {
 	at := d.in.offset()
 	isScore := false
@@ -272,6 +281,7 @@ func (d *digester) text() error {
 	if err != nil {
 		return err
 	}
+	// The length comes before the bytes: a header that lies is found either way.
 	d.hash.number(size)
 	if size > smallLZF {
 		return d.in.eachLZF(packed, size, d.hash.write)

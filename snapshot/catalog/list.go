@@ -100,17 +100,20 @@ func (r *Repository) Find(ctx context.Context, cluster, ref string) (*Snapshot, 
 	}
 	slices.SortFunc(matches, func(a, b named) int { return cmp.Compare(b.snapshot, a.snapshot) })
 	where := r.stores[0].String()
+	if cluster != "" {
+		where += ", cluster " + cluster
+	}
 	silent := errors.Join(idx.storeErrs...) // a store that was not asked may have it
 	switch {
 	case len(matches) == 0 && ref == Latest:
-		return nil, errors.Join(hint.Add(fmt.Errorf("%w: %s holds none yet", ErrNoSnapshot, where), "take one: slotark snapshot"), silent)
+		return nil, errors.Join(hint.Add(fmt.Errorf("%w: none yet in %s", ErrNoSnapshot, where), "take one: slotark snapshot"), silent)
 	case len(matches) == 0:
 		return nil, errors.Join(hint.Add(fmt.Errorf("%w: %s in %s", ErrNoSnapshot, ref, where), "see which there are: slotark list"), silent)
 	case ref == Latest && !sameCluster(matches):
 		return nil, hint.Add(errors.New("this repository holds several clusters: the latest of which?"), "name it: --cluster NAME")
 	case len(matches) > 1 && ref != Latest:
-		return nil, fmt.Errorf("%q is the beginning of %d snapshot ids, among them %s and %s: give more of it",
-			ref, len(matches), matches[0].snapshot, matches[1].snapshot)
+		return nil, hint.Add(fmt.Errorf("%q is the beginning of %d snapshot ids, among them %s and %s",
+			ref, len(matches), matches[0].snapshot, matches[1].snapshot), "give more of it; see which there are: slotark list")
 	}
 	entry := Entry{Cluster: matches[0].cluster, ID: matches[0].snapshot}
 	r.loadSnapshot(ctx, idx, &entry)

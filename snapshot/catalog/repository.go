@@ -105,6 +105,10 @@ func readMarker(ctx context.Context, store storage.Named) error {
 	err := readJSON(ctx, store, markerName, &m)
 	switch {
 	case errors.Is(err, storage.ErrNoStore): // a folder is made by the first Put
+		// Which object was looked for says nothing where there is no place.
+		if inner := errors.Unwrap(err); inner != nil {
+			err = inner
+		}
 		return fmt.Errorf("%w: %w", ErrNoRepository, err)
 	case errors.Is(err, storage.ErrNotFound):
 		return hint.Add(fmt.Errorf("%w in %s", ErrNoRepository, store),

@@ -35,6 +35,7 @@ type BgsaveOptions struct {
 
 const (
 	defaultSaveLimit = 30 * time.Minute
+	forkLimit        = time.Minute
 	pollFirst        = 20 * time.Millisecond
 	pollMost         = time.Second
 )
@@ -50,7 +51,10 @@ func Bgsave(ctx context.Context, access *cluster.Access, addr string, o BgsaveOp
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the save took over %s", o.Limit))
 	defer cancel()
-	node := access.Open(addr)
+	// The fork happens inside BGSAVE, and a node with much memory takes its time.
+	patient := *access
+	patient.Timeout = max(access.Timeout, forkLimit)
+	node := patient.Open(addr)
 	defer node.Close()
 
 	source, err := bgsave(ctx, node, o.Folder)

@@ -12,15 +12,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 )
 
 const (
 	mib = 1 << 20
 	// S3 takes at most so many parts for one object.
 	maxParts = 10_000
-	// So many bytes of parts wait for the server, unless one part is larger.
-	inFlightBytes = 32 * mib
 )
 
 // partBytes is the size of a part by its number, from 1. A stream's length is
@@ -28,7 +25,7 @@ const (
 // 16 GiB, 32 MiB up to 78 GiB, 128 MiB up to 328 GiB, 512 MiB up to 1.3 TiB,
 // then 2 GiB, so that ten thousand parts hold more than 5 TiB.
 func partBytes(number int32) int64 {
-	return 8 * mib << (2 * ((number - 1) / 2000))
+	return commonPart << (2 * ((number - 1) / 2000))
 }
 
 // multipart stores a body of more than one part.
@@ -59,7 +56,7 @@ func (p *put) multipart(ctx context.Context, first []byte) error {
 // after every part that it has begun to send.
 func (p *put) sendParts(ctx context.Context, first []byte) ([]types.CompletedPart, error) {
 	var group errgroup.Group
-	room := semaphore.NewWeighted(inFlightBytes)
+	room := newRoom(p.shared)
 	var parts []types.CompletedPart
 	results := make(chan types.CompletedPart)
 	collected := make(chan struct{})
@@ -78,6 +75,8 @@ func (p *put) sendParts(ctx context.Context, first []byte) ([]types.CompletedPar
 				p.stop(err) // ends ctx: the reading and the other parts
 				return err
 			}
+			// Not after a failure: the transport may still be reading.
+			giveBack(data)
 			results <- part
 			return nil
 		})
@@ -99,15 +98,14 @@ func (p *put) sendParts(ctx context.Context, first []byte) ([]types.CompletedPar
 
 // eachPart cuts the body into parts and hands them to send, which must call
 // release when the part's memory is free again.
-func (p *put) eachPart(ctx context.Context, room *semaphore.Weighted, data []byte, send func(int32, []byte, func())) error {
-	weight := min(partBytes(1), inFlightBytes)
-	if err := room.Acquire(ctx, weight); err != nil {
-		return context.Cause(ctx)
+func (p *put) eachPart(ctx context.Context, room *room, data []byte, send func(int32, []byte, func())) error {
+	release, err := room.acquire(ctx, partBytes(1))
+	if err != nil {
+		return err
 	}
 	for number := int32(1); ; number++ {
 		p.crc = crc32.Update(p.crc, castagnoli, data)
-		held := weight
-		send(number, data, func() { room.Release(held) })
+		send(number, data, release)
 		if _, err := p.body.Peek(1); err == io.EOF {
 			return nil
 		}
@@ -118,14 +116,14 @@ func (p *put) eachPart(ctx context.Context, room *semaphore.Weighted, data []byt
 			return fmt.Errorf("the object is larger than %d parts can hold", maxParts)
 		}
 		size := partBytes(number + 1)
-		weight = min(size, inFlightBytes)
 		// Before the memory is taken, not after.
-		if err := room.Acquire(ctx, weight); err != nil {
-			return context.Cause(ctx)
+		if release, err = room.acquire(ctx, size); err != nil {
+			return err
 		}
-		var err error
-		if data, err = p.fill(make([]byte, size)); err != nil {
-			room.Release(weight)
+		memory := lend(size)
+		if data, err = p.fill(memory); err != nil {
+			giveBack(memory)
+			release()
 			return err
 		}
 	}

@@ -35,6 +35,9 @@ const (
 	conflictAttempts = 3
 )
 
+// smallBody is what is read before a part's memory is taken: a manifest fits.
+const smallBody = 64 << 10
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // put is one Put on its way.
@@ -81,7 +84,9 @@ func (s *Store) put(ctx context.Context, name string, body io.Reader) (storage.O
 		return storage.Object{}, err
 	}
 	if _, err := p.body.Peek(1); err == io.EOF {
-		err = p.single(ctx, first)
+		if err = p.single(ctx, first); err == nil {
+			giveBack(first)
+		}
 		return p.settle(ctx, err)
 	}
 	if err := p.bodyError(); err != nil {
@@ -123,11 +128,17 @@ func (p *put) single(ctx context.Context, data []byte) error {
 // fillFirst reads the first part into a buffer that grows with the body: most
 // objects are small, and eight shards are put at once.
 func (p *put) fillFirst() ([]byte, error) {
-	var first bytes.Buffer
-	if _, err := io.CopyN(&first, p.body, partBytes(1)); err != nil && err != io.EOF {
-		return nil, p.readError(err)
+	small, err := p.fill(make([]byte, smallBody))
+	if err != nil || len(small) < smallBody {
+		return small, err
 	}
-	return first.Bytes(), p.bodyError()
+	memory := lend(partBytes(1))
+	rest, err := p.fill(memory[copy(memory, small):])
+	if err != nil {
+		giveBack(memory)
+		return nil, err
+	}
+	return memory[:smallBody+len(rest)], nil
 }
 
 // fill reads the next part. A short part is the last one.

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/storage"
@@ -52,7 +53,8 @@ type Options struct {
 type Store struct {
 	client *s3.Client
 	o      Options
-	prefix string // "" or ending in "/"
+	prefix string              // "" or ending in "/"
+	shared *semaphore.Weighted // room for the parts of all Puts; see room
 
 	// A 404 to HEAD does not say whether object or bucket is missing. Once
 	// anything was answered from within the bucket, it is the object.
@@ -61,7 +63,7 @@ type Store struct {
 
 // Open reads configuration and returns the store. It sends no request to it.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{o: o}
+	s := &Store{o: o, shared: semaphore.NewWeighted(sharedBytes)}
 	if s.o.StallTimeout == 0 {
 		s.o.StallTimeout = 2 * time.Minute
 	}
