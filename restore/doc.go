@@ -31,8 +31,10 @@
 //     flushed and loaded from the next store that has it.
 //  5. functions: after the keys, so that a library that does not load costs no
 //     time where it is not missed.
-//  6. compare: every slot and every key with the snapshot, see package verify.
-//  7. replicas: last and one at a time, for each makes its primary fork.
+//  6. replicas: when all data is there, one at a time, for each makes its
+//     primary fork. A node without slots that is no replica yet does not find
+//     the cluster whole for some seconds; as a replica it does.
+//  7. compare: every slot and every key with the snapshot, see package verify.
 //
 // What stops steps 2 to 5, and an interruption of any, undoes all: FLUSHALL,
 // FUNCTION FLUSH and CLUSTER RESET HARD on the nodes that were changed. A

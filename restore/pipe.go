@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
@@ -244,7 +245,7 @@ func (p *pipe) explain(what string, err error) error {
 		return context.Cause(p.ctx)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("%s did not answer for %s while it loaded %s", p.addr, stallLimit, what)
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%s closed the connection while it loaded %s", p.addr, what)
 	}
 	return fmt.Errorf("read the answer of %s to %s: %w", p.addr, what, err)

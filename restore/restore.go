@@ -68,7 +68,7 @@ type Shard struct {
 
 // Phase is how long one step took.
 type Phase struct {
-	Name    string // "check", "assign", "join", "load", "functions", "compare", "replicas"; "seed", "name"
+	Name    string // "check", "assign", "join", "load", "functions", "replicas", "compare"; "seed", "name"
 	Elapsed time.Duration
 }
 
@@ -104,8 +104,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		step{"join", r.join},
 		step{"load", r.load},
 		step{"functions", r.loadFunctions},
-		step{"compare", r.compare},
 		step{"replicas", r.attachReplicas},
+		step{"compare", r.compare},
 	)
 	if err != nil {
 		return nil, r.undo(ctx, err)

@@ -31,8 +31,11 @@ func (r *run) undo(ctx context.Context, cause error) error {
 	// until all are alone.
 	err := wait(ctx, limit, func(ctx context.Context) (string, error) {
 		_ = each(r.targets, func(t *target) error { return t.reset(ctx) }) // what failed is still there below
-		var why error
-		left, why = r.notEmpty(ctx)
+		found, why := r.notEmpty(ctx)
+		if ctx.Err() != nil {
+			return "", ctx.Err() // a look that was cut off says nothing of the nodes
+		}
+		left = found
 		if why != nil {
 			return why.Error(), nil
 		}
@@ -46,7 +49,7 @@ func (r *run) undo(ctx context.Context, cause error) error {
 	for _, t := range left {
 		names = append(names, t.addr())
 	}
-	return hint.Add(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, list(names), err),
+	return hint.Left(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, list(names), err),
 		"What is on "+list(names)+" is no restored cluster: run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD there.")
 }
 

@@ -18,7 +18,7 @@ func wait(ctx context.Context, limit time.Duration, look func(context.Context) (
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pending := ""
+	pending := "nothing was answered"
 	for {
 		select {
 		case <-limited.Done():

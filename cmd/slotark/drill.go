@@ -113,7 +113,7 @@ func (s *settings) overrideDrill(set *pflag.FlagSet, o drillOptions) error {
 	if set.Changed("image") {
 		s.Drill.Image = o.image
 	}
-	if err := s.Validate(); err != nil {
+	if err := byFlag(s.Validate(), set.Changed); err != nil {
 		return usageError{err}
 	}
 	return nil

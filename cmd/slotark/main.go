@@ -7,8 +7,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
+	"github.com/slotark/slotark/internal/config"
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/spf13/cobra"
@@ -67,6 +70,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	// What is wrong with a flag ends the parsing, perhaps before it came here.
+	app.json = app.json || slices.Contains(args, "--json")
 	code := exitCode(ctx, err)
 	app.explain(err, code)
 	return code
@@ -109,7 +114,13 @@ func (a *app) explain(err error, code int) {
 		writeJSON(a.stderr, exitError{"exit_error", code, text, hint.Of(err)})
 		return
 	}
-	fmt.Fprintf(a.stderr, "slotark: %s\n", text)
+	var invalid *config.Invalid
+	if errors.As(err, &invalid) { // several things to mend, a line each
+		text = err.Error()
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintf(a.stderr, "slotark: %s\n", line)
+	}
 	for _, h := range hint.Of(err) {
 		fmt.Fprintf(a.stderr, "slotark: hint: %s\n", h)
 	}
@@ -129,12 +140,15 @@ them whole, keeps them in one or more stores, and restores them.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version,
+		Args:          unknownVerb,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("slotark {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return hint.Add(usageError{err}, "see "+cmd.CommandPath()+" --help")
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
 		newRestoreCommand(a), newDrillCommand(a), newServeCommand(a), newVersionCommand(a))

@@ -241,7 +241,7 @@ func roleName(primary bool) string {
 
 type phaseMessage struct {
 	Name    string          `json:"name"`
-	Elapsed catalog.Seconds `json:"seconds"`
+	Elapsed catalog.Seconds `json:"elapsed_seconds"`
 }
 
 func newRestoreMessage(s *catalog.Snapshot, r *restore.Result) restoreMessage {

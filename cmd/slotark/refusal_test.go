@@ -27,7 +27,6 @@ import (
 // wantFailure checks all that every failure has in common.
 func (o outcome) wantFailure(t *testing.T, code int, parts ...string) outcome {
 	t.Helper()
-	t.Log(o.stderr)
 	o.want(t, code, append(parts, "slotark: hint: ")...).wantOneLine(t).wantNoSecret(t)
 	if o.stdout != "" {
 		t.Errorf("a failure prints on stdout: %q", o.stdout)
@@ -259,40 +258,43 @@ func TestNodeThatCannotSave(t *testing.T) {
 	slotark(t, password, "snapshot", "--collect", "stream", "--repo", repo, "--node", c.Addrs()[0]).want(t, exitDone, "is whole")
 }
 
-// TestFullDisk gives a store a disk of 64 KiB: a tmpfs in a mount namespace of
-// its own, which a shell makes before it runs slotark.
-func TestFullDisk(t *testing.T) {
-	c := small(t)
-	run := func(t *testing.T, full string, args ...string) (o outcome, left []string) {
-		t.Helper()
-		list := filepath.Join(t.TempDir(), "left")
-		script := `full=$1 list=$2; shift 2
+// onFullDisk runs the program with a disk of 64 KiB mounted at a folder, and
+// returns the files that are left on it.
+func onFullDisk(t *testing.T, full string, args ...string) (o outcome, left []string) {
+	t.Helper()
+	list := filepath.Join(t.TempDir(), "left")
+	script := `full=$1 list=$2; shift 2
 mount -t tmpfs -o size=64k,mode=0700 tmpfs "$full" || exit 99
 "$@"; code=$?
 find "$full" -type f | sed "s|^$full/||" >"$list"
 exit $code`
-		unshare := []string{"unshare", "-m"}
-		if os.Geteuid() != 0 {
-			unshare = append(unshare, "-r")
-		}
-		cmd := command(t.Context(), password, args...)
-		cmd.Args = append(append(unshare, "sh", "-c", script, "sh", full, list, program), args...)
-		path, err := exec.LookPath("unshare")
-		if err != nil {
-			t.Fatalf("%v: it is part of util-linux", err)
-		}
-		cmd.Path = path
-		o = finish(t, cmd)
-		text, err := os.ReadFile(list)
-		if err != nil {
-			t.Fatalf("no full disk could be made: %v\n%s", err, o.stderr)
-		}
-		return o, strings.Fields(string(text))
+	unshare := []string{"unshare", "-m"}
+	if os.Geteuid() != 0 {
+		unshare = append(unshare, "-r")
 	}
+	cmd := command(t.Context(), password, args...)
+	cmd.Args = append(append(unshare, "sh", "-c", script, "sh", full, list, program), args...)
+	path, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Fatalf("%v: it is part of util-linux", err)
+	}
+	cmd.Path = path
+	o = finish(t, cmd)
+	text, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatalf("no full disk could be made: %v\n%s", err, o.stderr)
+	}
+	return o, strings.Fields(string(text))
+}
+
+// TestFullDisk gives a store a disk of 64 KiB: a tmpfs in a mount namespace of
+// its own, which a shell makes before it runs slotark.
+func TestFullDisk(t *testing.T) {
+	c := small(t)
 	for _, way := range []string{"bgsave", "stream"} {
 		t.Run("primary store, "+way, func(t *testing.T) {
 			full, mirror := t.TempDir(), filepath.Join(t.TempDir(), "mirror")
-			o, left := run(t, full, "snapshot", "--collect", way, "--repo", full, "--mirror", mirror, "--node", c.Addrs()[0])
+			o, left := onFullDisk(t, full, "snapshot", "--collect", way, "--repo", full, "--mirror", mirror, "--node", c.Addrs()[0])
 			o.wantFailure(t, exitFailed, "no space left", full, "Free some space")
 			if !slices.Equal(left, []string{"slotark.json"}) {
 				t.Errorf("the full disk keeps %v", left)
@@ -301,7 +303,7 @@ exit $code`
 		})
 		t.Run("mirror, "+way, func(t *testing.T) {
 			repo, full := filepath.Join(t.TempDir(), "repo"), t.TempDir()
-			o, left := run(t, full, "snapshot", "--collect", way, "--repo", repo, "--mirror", full, "--node", c.Addrs()[0])
+			o, left := onFullDisk(t, full, "snapshot", "--collect", way, "--repo", repo, "--mirror", full, "--node", c.Addrs()[0])
 			o.want(t, exitFindings, "is whole", "repo stored", "BEHIND", "no space left").wantNoSecret(t)
 			if strings.Contains(strings.Join(left, " "), "manifest.json") || strings.Contains(strings.Join(left, " "), "tmp") {
 				t.Errorf("the full disk keeps %v", left)
@@ -310,6 +312,15 @@ exit $code`
 			slotark(t, "", "verify", "latest", "--repo", repo).want(t, exitDone, "sound")
 		})
 	}
+	t.Run("seed", func(t *testing.T) {
+		repo, full := filepath.Join(t.TempDir(), "repo"), t.TempDir()
+		slotark(t, password, "snapshot", "--repo", repo, "--node", c.Addrs()[0]).want(t, exitDone)
+		o, left := onFullDisk(t, full, "restore", "latest", "--repo", repo, "--to-dir", full, "--at", "10.0.0.1:7001,10.0.0.2:7001,10.0.0.3:7001")
+		o.wantFailure(t, exitFailed, "no space left", full, "What was written is removed")
+		if len(left) > 0 {
+			t.Errorf("the full disk keeps %v", left)
+		}
+	})
 }
 
 func TestNoRepository(t *testing.T) {

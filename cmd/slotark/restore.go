@@ -68,6 +68,9 @@ func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOption
 	if len(o.at) > 0 && o.toDir == "" {
 		return nil, nil, usageError{errors.New("--at goes with --to-dir")}
 	}
+	if o.replicas < restore.AllReplicas {
+		return nil, nil, usageError{fmt.Errorf("--replicas %d: want how many, or -1 for as many as there are addresses for", o.replicas)}
+	}
 	s, err := a.settings(ctx, cmd, needStores)
 	if err != nil {
 		return nil, nil, err

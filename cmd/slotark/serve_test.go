@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,7 +62,7 @@ func TestServe(t *testing.T) {
 			})
 			stop(t, cmd, &said)
 			slotark(t, "", "list", "--repo", repo).want(t, exitDone, "proved, RTO")
-			if left := leftovers(t, runtime); left != "" {
+			if left := leftovers(t, runtime, cmd.Process.Pid); left != "" {
 				t.Errorf("serve left %s", left)
 			}
 		})
@@ -91,17 +92,18 @@ func dockerAnswers(t *testing.T) bool {
 	return exec.CommandContext(t.Context(), "docker", "version").Run() == nil
 }
 
-// leftovers names what drills left behind: containers, or folders.
-func leftovers(t *testing.T, runtime string) string {
+// leftovers names what the drills of one process left behind: containers, or
+// folders. Other tests drill at the same time.
+func leftovers(t *testing.T, runtime string, pid int) string {
 	t.Helper()
 	if runtime == "docker" {
-		output, err := exec.CommandContext(t.Context(), "docker", "ps", "-aq", "--filter", "label=io.slotark.drill").CombinedOutput()
+		output, err := exec.CommandContext(t.Context(), "docker", "ps", "-aq", "--filter", fmt.Sprintf("label=io.slotark.owner-pid=%d", pid)).CombinedOutput()
 		if err != nil {
 			t.Fatalf("docker ps: %v: %s", err, output)
 		}
 		return strings.TrimSpace(string(output))
 	}
-	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "slotark-drill-*"))
+	folders, err := filepath.Glob(filepath.Join(os.TempDir(), fmt.Sprintf("slotark-drill-*-%d-*", pid)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,7 +168,31 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 		c.Snapshot.DataDirs[addr] = folder
 	}
 	// What the flags made of it is held to the same rules as a file.
-	return c.Validate()
+	return byFlag(c.Validate(), given)
+}
+
+// flagOf names the flag by which a setting is given.
+var flagOf = map[string]string{
+	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
+	"repository.primary": "repo", "repository.mirrors": "mirror", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
+	"drill.runtime": "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
+}
+
+// byFlag names problems after the flags they were given by, not after keys of
+// a file that there may not even be.
+func byFlag(err error, given func(name string) bool) error {
+	var invalid *config.Invalid
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	for i := range invalid.Problems {
+		p := &invalid.Problems[i]
+		key, _, _ := strings.Cut(p.Path, "[")
+		if name := flagOf[key]; name != "" && given(name) {
+			p.Path = "--" + name
+		}
+	}
+	return err
 }
 
 // access is how the cluster's nodes are reached. The password is read here,
@@ -238,6 +262,17 @@ func openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) 
 }
 
 // Arguments: cobra's own messages do not say what to do.
+
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	advice := "see which there are: " + cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		advice = "perhaps you mean " + cmd.CommandPath() + " " + near[0] + "; " + advice
+	}
+	return hint.Add(usageError{fmt.Errorf("there is no verb %q", args[0])}, advice)
+}
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {

@@ -130,8 +130,16 @@ func (p *put) eachPart(ctx context.Context, room *room, data []byte, send func(i
 }
 
 func (p *put) sendPart(ctx context.Context, number int32, data []byte) (types.CompletedPart, error) {
+	if ctx.Err() != nil {
+		return types.CompletedPart{}, context.Cause(ctx)
+	}
+	// Unhurried: a part that was sent but is not stored yet when the upload is
+	// aborted may be stored after it, and brings the upload to life again.
+	// (S3 documents that one abort may not be enough; versitygw shows it.)
+	commit, done := unhurried(ctx)
+	defer done()
 	crc := encodeCRC(crc32.Checksum(data, castagnoli))
-	out, err := p.client.UploadPart(ctx, &s3.UploadPartInput{
+	out, err := p.client.UploadPart(commit, &s3.UploadPartInput{
 		Bucket: &p.o.Bucket, Key: p.key, UploadId: p.upload, PartNumber: &number,
 		Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
 		ChecksumCRC32C: crc, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
