@@ -77,10 +77,12 @@ func emptyNodes(t *testing.T, n int) []string {
 	return addresses
 }
 
-func startNode(t *testing.T, dir string, port int) *redisproc.Process {
+// startNode starts a cluster node; config are further lines of its
+// configuration.
+func startNode(t *testing.T, dir string, port int, config ...string) *redisproc.Process {
 	t.Helper()
 	p, err := redisproc.Start(t.Context(), redisproc.Options{
-		Dir: dir, Port: port, Password: password,
+		Dir: dir, Port: port, Password: password, Config: config,
 		Args: []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"},
 	})
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/slotark/slotark/internal/config"
 	"github.com/slotark/slotark/internal/hint"
@@ -111,7 +113,7 @@ func (a *app) explain(err error, code int) {
 		}
 	}
 	if a.json {
-		writeJSON(a.stderr, exitError{"exit_error", code, text, hint.Of(err)})
+		writeJSON(a.stderr, exitError{"exit_error", code, text, hints(err)})
 		return
 	}
 	var invalid *config.Invalid
@@ -121,9 +123,23 @@ func (a *app) explain(err error, code int) {
 	for line := range strings.SplitSeq(text, "\n") {
 		fmt.Fprintf(a.stderr, "slotark: %s\n", line)
 	}
-	for _, h := range hint.Of(err) {
+	for _, h := range hints(err) {
 		fmt.Fprintf(a.stderr, "slotark: hint: %s\n", h)
 	}
+}
+
+// hints are what to do, all in one form: as part of the line that they end.
+func hints(err error) []string {
+	all := hint.Of(err)
+	for i, h := range all {
+		h = strings.TrimSuffix(h, ".")
+		// A capital that begins a sentence, not a name such as FLUSHALL.
+		if first, size := utf8.DecodeRuneInString(h); len(h) > size && unicode.IsLower(rune(h[size])) {
+			h = string(unicode.ToLower(first)) + h[size:]
+		}
+		all[i] = h
+	}
+	return all
 }
 
 func newRootCommand(a *app) *cobra.Command {

@@ -46,7 +46,7 @@ func TestRefusesTargets(t *testing.T) {
 		targets []string
 		says    []string
 	}{
-		{"a node that holds keys", []string{empty[0], holding, empty[1]}, []string{holding + " holds 1 key", "Restore into empty nodes"}},
+		{"a node that holds keys", []string{empty[0], holding, empty[1]}, []string{holding + " holds 1 key", "restore into empty nodes"}},
 		{"nodes of another cluster", foreign.Addrs(), []string{foreign.Addrs()[0], "belongs to a cluster already", "give other addresses"}},
 		{"one node of another cluster", []string{empty[0], empty[1], foreign.Addrs()[2]}, []string{foreign.Addrs()[2], "belongs to a cluster already"}},
 		{"a standalone server", []string{lone, empty[0], empty[1]}, []string{lone + " does not run in cluster mode", "cluster-enabled yes"}},

@@ -50,7 +50,7 @@ func TestRefusesStores(t *testing.T) {
 		{"wrong secret key", server.URL(bucket, ""), map[string]string{"AWS_SECRET_ACCESS_KEY": wrongSecretKey}, []string{"access denied", "secret key is wrong", "AWS_SECRET_ACCESS_KEY"}},
 		{"unknown access key", server.URL(bucket, ""), map[string]string{"AWS_ACCESS_KEY_ID": "nobody"}, []string{"access denied", "does not know the access key"}},
 		{"no credentials", server.URL(bucket, ""), map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, []string{"no AWS credentials were found", "AWS_ACCESS_KEY_ID"}},
-		{"nobody listens", nobodyListens(t), nil, []string{"connection refused", "Check the endpoint"}},
+		{"nobody listens", nobodyListens(t), nil, []string{"connection refused", "check the endpoint"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for name, value := range test.environment {

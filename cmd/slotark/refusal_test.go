@@ -136,10 +136,10 @@ func TestRefusesAccess(t *testing.T) {
 		args           []string
 		says           []string
 	}{
-		{"wrong password", wrongPassword, []string{"--node", seed}, []string{"authenticate on " + seed, "refused the password", "Check the user name"}},
+		{"wrong password", wrongPassword, []string{"--node", seed}, []string{"authenticate on " + seed, "refused the password", "check the user name"}},
 		{"wrong user", password, []string{"--node", seed, "--user", "nobody"}, []string{seed + " as nobody", "refused the password"}},
 		{"no password", "", []string{"--node", seed}, []string{"authenticate on " + seed, "wants a password", "environment or a file"}},
-		{"unreachable seed", password, []string{"--node", nobody}, []string{"connect to " + nobody, "connection refused", "Check that the node runs"}},
+		{"unreachable seed", password, []string{"--node", nobody}, []string{"connect to " + nobody, "connection refused", "check that the node runs"}},
 		{"two unreachable seeds", password, []string{"--node", nobody + "," + "127.0.0.1:1"}, []string{nobody, "127.0.0.1:1", "none of 2 nodes"}},
 		{"no such host", password, []string{"--node", "no-such-host.invalid:7001"}, []string{"no-such-host.invalid", "cannot be resolved"}},
 		{"standalone server", password, []string{"--node", lone}, []string{lone, "does not run in cluster mode", "cluster-enabled yes"}},
@@ -295,7 +295,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run("primary store, "+way, func(t *testing.T) {
 			full, mirror := t.TempDir(), filepath.Join(t.TempDir(), "mirror")
 			o, left := onFullDisk(t, full, "snapshot", "--collect", way, "--repo", full, "--mirror", mirror, "--node", c.Addrs()[0])
-			o.wantFailure(t, exitFailed, "no space left", full, "Free some space")
+			o.wantFailure(t, exitFailed, "no space left", full, "free some space")
 			if !slices.Equal(left, []string{"slotark.json"}) {
 				t.Errorf("the full disk keeps %v", left)
 			}

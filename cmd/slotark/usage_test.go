@@ -56,7 +56,7 @@ func TestUsage(t *testing.T) {
 		{"mirror of itself", snapshot("--mirror", repo[1]), []string{"--mirror: is the same place as"}},
 		{"unknown store", list("--repo", "ftp://host/x"), []string{`--repo: "ftp://host/x" is not a store`}},
 		{"credentials in a store", list("--repo", "s3://key:"+wrongSecretKey+"@bucket"), []string{"--repo: ", "without credentials"}},
-		{"unknown parameter of a store", list("--repo", "s3://bucket/x?secret="+wrongSecretKey), []string{"unknown parameter secret", "Known are"}},
+		{"unknown parameter of a store", list("--repo", "s3://bucket/x?secret="+wrongSecretKey), []string{"unknown parameter secret", "known are"}},
 		{"no such password file", snapshot("--password-file", filepath.Join(dir, "none")), []string{"read the password file", "none"}},
 		{"no such certificate", snapshot("--tls-ca", filepath.Join(dir, "ca.pem")), []string{"ca.pem"}},
 		{"no such configuration", list("--config", filepath.Join(dir, "slotark.yaml")), []string{"read the configuration", "slotark.yaml"}},

@@ -31,7 +31,7 @@ var (
 const (
 	hintPassword = "Check the user name and the password. They are read from the environment or a file at each run."
 	hintNoAuth   = "This node wants a password. Pass it through the environment or a file, never as an argument."
-	hintACL      = "Give the user the rights that the documentation lists for the backup user (ACL SETUSER)."
+	hintACL      = "Give the user the rights that docs/access.md lists for what it does (ACL SETUSER)."
 	hintReach    = "Check that the node runs and that this machine may connect to it. If the cluster announces addresses that do not lead to it from here, map them."
 	hintPlain    = "If this port speaks TLS, turn TLS on."
 	hintTLS      = "If this port does not speak TLS, turn TLS off or give the TLS port."

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/slotark/slotark/internal/clustertest"
+	"github.com/slotark/slotark/internal/dataset"
+)
+
+// The rights that docs/access.md gives to the user that takes snapshots, and to
+// the one that compares.
+const (
+	discoverRights = "+info +cluster|nodes +cluster|info +cluster|shards"
+	streamRights   = discoverRights + " +time +replconf +psync +sync"
+	bgsaveRights   = discoverRights + " +time +bgsave +config|get"
+	compareRights  = streamRights + " +cluster|countkeysinslot"
+	restoreRights  = compareRights + " +ping +scan +select +restore +config|get +client|id +client|kill" +
+		" +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet +cluster|replicate +cluster|reset" +
+		" +function|list +function|load +function|flush +flushall ~*"
+)
+
+// TestLeastRights takes and compares snapshots of a TLS cluster as ACL users
+// that may do nothing but what the documentation lists.
+func TestLeastRights(t *testing.T) {
+	const secret = "a long and winding password"
+	users := map[string]string{"streamer": streamRights, "saver": bgsaveRights, "comparer": compareRights}
+	o := clustertest.Options{Replicas: 3, TLS: true, Password: password}
+	for name, rights := range users {
+		o.Config = append(o.Config, "user "+name+" on >"+strings.ReplaceAll(secret, " ", "-")+" -@all "+rights)
+	}
+	c := clustertest.Start(t, o)
+	fill(t, c, dataset.Options{Keys: 2_000, Seed: 7})
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(secret, " ", "-")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ca, _, _ := c.CertFiles()
+	repo := filepath.Join(t.TempDir(), "repo")
+	as := func(user string, args ...string) outcome {
+		t.Helper()
+		return slotark(t, "", append(args, "--user", user, "--password-file", file, "--tls-ca", ca, "--node", c.Addrs()[0], "--repo", repo)...)
+	}
+	as("streamer", "snapshot", "--collect", "stream").want(t, exitDone, "2,000 keys", "by stream")
+	as("saver", "snapshot", "--collect", "bgsave").want(t, exitDone, "2,000 keys", "by bgsave")
+	as("comparer", "verify", "latest", "--live").want(t, exitDone, "equal: 2,000 keys")
+	// The targets have the user too; the rest of the cluster is still there.
+	targets := make([]string, 6)
+	for i := range targets {
+		targets[i] = startNode(t, t.TempDir(), 0, "user restorer on >"+strings.ReplaceAll(secret, " ", "-")+" -@all "+restoreRights).Addr()
+	}
+	slotark(t, "", "restore", "latest", "--to", strings.Join(targets, ","), "--user", "restorer", "--password-file", file, "--repo", repo).
+		want(t, exitDone, "equal: 2,000 keys")
+	// What is missing is named.
+	as("saver", "snapshot", "--collect", "stream").want(t, exitFailed, "replconf", "+psync +sync +replconf").wantOneLine(t)
+	as("streamer", "snapshot", "--collect", "bgsave").want(t, exitFailed, "streamer", "config").wantOneLine(t)
+}
+
+// TestAccessDocument holds docs/access.md to the rights that are proved above.
+func TestAccessDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/access.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\\\n", " ")), " ")
+	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "comparing": compareRights, "restoring": restoreRights} {
+		if !strings.Contains(words, "-@all "+rights) {
+			t.Errorf("docs/access.md does not give the rights for %s: -@all %s", user, rights)
+		}
+	}
+}
