@@ -10,6 +10,7 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/human"
 )
 
 const (
@@ -152,7 +153,7 @@ func (r *run) examine(ctx context.Context, t *target) error {
 	if len(facts) == 0 {
 		return nil
 	}
-	err = fmt.Errorf("%s %s", t.addr(), list(facts))
+	err = fmt.Errorf("%s %s", t.addr(), human.List(facts))
 	for _, advice := range slices.Backward(hints) {
 		err = hint.Add(err, advice)
 	}
@@ -163,7 +164,7 @@ func (r *run) examine(ctx context.Context, t *target) error {
 func (t *target) holdings(ctx context.Context, info cluster.Info) ([]string, error) {
 	var facts []string
 	if keys := keysIn(info); keys > 0 {
-		facts = append(facts, "holds "+count(keys, "key", "keys"))
+		facts = append(facts, "holds "+human.Plural(keys, "key"))
 	}
 	if r, _ := parseRelease(t.version); !r.atLeast(7, 0) {
 		return facts, nil // no functions before 7.0
@@ -173,7 +174,7 @@ func (t *target) holdings(ctx context.Context, info cluster.Info) ([]string, err
 		return nil, err
 	}
 	if libraries, ok := reply.([]any); ok && len(libraries) > 0 {
-		facts = append(facts, "has "+count(uint64(len(libraries)), "function library", "function libraries"))
+		facts = append(facts, fmt.Sprintf("has %d function %s", len(libraries), plural(len(libraries), "library", "libraries")))
 	}
 	return facts, nil
 }
@@ -218,9 +219,9 @@ func (r *run) belongings(ctx context.Context, t *target, info cluster.Info) (fac
 	case r.isOriginal(t.id) && (others > 0 || slots > 0):
 		facts = append(facts, "belongs to the live cluster this snapshot was taken from")
 	case others > 0:
-		facts = append(facts, "belongs to a cluster already: it knows "+count(uint64(others), "other node", "other nodes"))
+		facts = append(facts, "belongs to a cluster already: it knows "+human.Plural(others, "other node"))
 	case slots > 0:
-		facts = append(facts, "owns "+count(uint64(slots), "slot", "slots")+" already")
+		facts = append(facts, "owns "+human.Plural(slots, "slot")+" already")
 	}
 	if role := info.Text("role"); role != "master" {
 		facts = append(facts, "is a replica")
@@ -260,7 +261,7 @@ func (r *run) tooSmall(t *target, info cluster.Info) []string {
 	if most == 0 || most > need {
 		return nil
 	}
-	return []string{fmt.Sprintf("may use %s of memory, shard %s needs %s", size(most), shard.Slots, size(need))}
+	return []string{fmt.Sprintf("may use %s of memory, shard %s needs %s", human.Size(most), shard.Slots, human.Size(need))}
 }
 
 // noDatabases says that a node has not the database that a key was in. Only

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/snapshot/catalog"
@@ -117,7 +118,7 @@ func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot
 	}
 	if l.task.Keys != shard.Dump.Keys {
 		return sourceError{fmt.Errorf("the dump holds %s, the manifest says %s: %w",
-			count(l.task.Keys, "key", "keys"), group(shard.Dump.Keys), verify.ErrDamaged)}
+			human.Plural(l.task.Keys, "key"), human.Count(shard.Dump.Keys), verify.ErrDamaged)}
 	}
 	r.outcome.Shards[t.shard].Keys = l.task.Keys
 	l.task.Done, l.task.Ended = shard.Dump.Bytes, true
@@ -243,7 +244,7 @@ func (l *loader) sendable(r *rdb.Record) error {
 			"Replay cannot send such keys: seed instead, with --to-dir.")
 	}
 	if length := l.value.payloadSize(); length > l.target.maxPayload {
-		return hint.Add(fmt.Errorf("key %s is %s, %s takes at most %s at once", quoteKey(r.Key), size(length), l.target.addr(), size(l.target.maxPayload)),
+		return hint.Add(fmt.Errorf("key %s is %s, %s takes at most %s at once", quoteKey(r.Key), human.Size(length), l.target.addr(), human.Size(l.target.maxPayload)),
 			"Raise proto-max-bulk-len and client-query-buffer-limit on the node, or seed instead, with --to-dir.")
 	}
 	if r.HasMeta {

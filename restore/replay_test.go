@@ -64,7 +64,7 @@ func replayWhole(t *testing.T, s *source) {
 		phases = append(phases, p.Name)
 		t.Logf("%-10s %s", p.Name, p.Elapsed)
 	}
-	if got := strings.Join(phases, " "); got != "check assign join load functions compare replicas" {
+	if got := strings.Join(phases, " "); got != "check assign join load functions replicas compare" {
 		t.Errorf("phases %s", got)
 	}
 	for _, shard := range result.Shards {
@@ -148,7 +148,7 @@ func mentions(c *verify.Comparison, code, words string) bool {
 // of loading. The targets must be empty and alone again each time.
 func replayCancelled(t *testing.T, s *source) {
 	addrs := emptyNodes(t, 4)
-	for _, phase := range []string{"check", "assign", "join", "load", "functions", "compare", "replicas", "mid-load"} {
+	for _, phase := range []string{"check", "assign", "join", "load", "functions", "replicas", "compare", "mid-load"} {
 		t.Run(phase, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

@@ -15,6 +15,7 @@ import (
 	"github.com/slotark/slotark/internal/atomicfile"
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/snapshot/catalog"
@@ -124,7 +125,7 @@ func (r *run) checkSilence(ctx context.Context) error {
 		return nil
 	}
 	return hint.Refuse(
-		fmt.Errorf("the cluster this snapshot was taken from is alive: %s %s", list(alive), plural(len(alive), "answers", "answer")),
+		fmt.Errorf("the cluster this snapshot was taken from is alive: %s %s", human.List(alive), plural(len(alive), "answers", "answer")),
 		"Give the addresses that the new nodes will have: --at HOST:PORT,… (the primaries first).")
 }
 

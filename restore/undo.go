@@ -7,6 +7,7 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/internal/progress"
 	"golang.org/x/sync/errgroup"
 )
@@ -41,7 +42,7 @@ func (r *run) undo(ctx context.Context, cause error) error {
 		}
 		return "", nil
 	})
-	all := count(uint64(len(r.targets)), "node", "nodes")
+	all := human.Plural(len(r.targets), "node")
 	if err == nil {
 		return fmt.Errorf("%w (undone: %s %s empty again and in no cluster)", cause, all, plural(len(r.targets), "is", "are"))
 	}
@@ -49,8 +50,8 @@ func (r *run) undo(ctx context.Context, cause error) error {
 	for _, t := range left {
 		names = append(names, t.addr())
 	}
-	return hint.Left(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, list(names), err),
-		"What is on "+list(names)+" is no restored cluster: run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD there.")
+	return hint.Left(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, human.List(names), err),
+		"What is on "+human.List(names)+" is no restored cluster: run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD there.")
 }
 
 // each does something on all targets at once, also when it fails on one.
@@ -131,7 +132,7 @@ func (t *target) leftOver(ctx context.Context) error {
 	case info.Text("run_id") != t.runID:
 		return fmt.Errorf("%s was restarted since, so it is left as it is", t.addr())
 	case keysIn(info) > 0:
-		return fmt.Errorf("%s still holds %s", t.addr(), count(keysIn(info), "key", "keys"))
+		return fmt.Errorf("%s still holds %s", t.addr(), human.Plural(keysIn(info), "key"))
 	case parsed.Int("cluster_known_nodes") != 1 || parsed.Int("cluster_slots_assigned") != 0:
 		return fmt.Errorf("%s is still in a cluster", t.addr())
 	}

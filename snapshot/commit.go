@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/grace"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 )
@@ -70,28 +71,10 @@ func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	ctx, done := unhurried(ctx)
+	ctx, done := grace.Extend(ctx, commitGrace)
 	defer done()
 	_, err = r.writer.Put(ctx, catalog.ManifestName(r.Cluster, r.id), bytes.NewReader(text))
 	return err
-}
-
-// unhurried is a context that outlives ctx by commitGrace.
-func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
-	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(commitGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel(context.Cause(ctx))
-		case <-longer.Done():
-		}
-	})
-	return longer, func() {
-		stop()
-		cancel(nil)
-	}
 }
 
 // topologyRecord turns the topology into what the manifest keeps of it.

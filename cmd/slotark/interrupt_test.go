@@ -108,13 +108,14 @@ func slowCluster(t *testing.T) *clustertest.Cluster {
 // repositories makes places for a primary and a mirror, a fresh pair each time.
 type repositories struct {
 	name string
-	make func(t *testing.T, n int) (args []string, left func(t *testing.T) []string)
+	make func(t *testing.T) (args []string, left func(t *testing.T) []string)
 }
 
 func folders(t *testing.T) repositories {
-	root := t.TempDir()
-	return repositories{"folders", func(t *testing.T, n int) ([]string, func(*testing.T) []string) {
-		repo, mirror := filepath.Join(root, fmt.Sprint(n), "repo"), filepath.Join(root, fmt.Sprint(n), "mirror")
+	root, made := t.TempDir(), 0
+	return repositories{"folders", func(t *testing.T) ([]string, func(*testing.T) []string) {
+		made++
+		repo, mirror := filepath.Join(root, fmt.Sprint(made), "repo"), filepath.Join(root, fmt.Sprint(made), "mirror")
 		return []string{"--repo", repo, "--mirror", mirror}, func(t *testing.T) []string { return append(objects(t, repo), objects(t, mirror)...) }
 	}}
 }
@@ -122,7 +123,7 @@ func folders(t *testing.T) repositories {
 func buckets(t *testing.T) repositories {
 	east, west := s3test.Start(t), s3test.Start(t)
 	made := 0
-	return repositories{"S3", func(t *testing.T, _ int) ([]string, func(*testing.T) []string) {
+	return repositories{"S3", func(t *testing.T) ([]string, func(*testing.T) []string) {
 		made++
 		bucket := fmt.Sprintf("moment-%d", made)
 		args := []string{"--repo", east.URL(east.Bucket(t, bucket), "p"), "--mirror", west.URL(west.Bucket(t, bucket), "p")}
@@ -150,13 +151,13 @@ func TestInterruptedSnapshot(t *testing.T) {
 		for _, way := range []string{"bgsave", "stream"} {
 			t.Run(stores.name+" by "+way, func(t *testing.T) {
 				snapshot := []string{"snapshot", "--collect", way, "--node", c.Addrs()[0]}
-				args, _ := stores.make(t, 1000)
+				args, _ := stores.make(t)
 				began := time.Now()
 				slotark(t, password, append(snapshot, args...)...).want(t, exitDone, "is whole")
 				length := time.Since(began)
 				interrupted := 0
 				for i, after := range moments(length, 12) {
-					args, left := stores.make(t, i)
+					args, left := stores.make(t)
 					o := signalled(t, after, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2], append(snapshot, args...)...)
 					interrupted += wantNoneOrWhole(t, o, args, left)
 				}

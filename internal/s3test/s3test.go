@@ -186,7 +186,13 @@ func (s *Server) Stop() {
 
 // Pause stops the server in mid-air: it keeps its connections and answers
 // nothing, like a region that has gone dark.
-func (s *Server) Pause(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+func (s *Server) Pause(t testing.TB) {
+	t.Helper()
+	s.signal(t, syscall.SIGSTOP)
+	// The signal is sent, not yet obeyed: a busy machine may let a thread
+	// answer once more.
+	awaitStopped(t, s.process.Pid)
+}
 
 // Resume ends a Pause.
 func (s *Server) Resume(t testing.TB) { s.signal(t, syscall.SIGCONT) }

@@ -38,12 +38,13 @@ var layers = map[string]int{
 	"internal/dataset":     110,
 	"internal/redisproc":   105, // speaks to its server by internal/cluster's protocol code
 	"internal/cluster":     100,
+	"internal/aof":         95, // a file of it may begin with a dump
 	"internal/rdb":         90,
-	"internal/aof":         80,
 	"internal/slot":        70,
 
 	"internal/atomicfile": 20,
 	"internal/clock":      10,
+	"internal/grace":      10,
 	"internal/hint":       10,
 	"internal/human":      10,
 	"internal/progress":   10,

@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/slotark/slotark/internal/grace"
 )
 
 const (
@@ -34,7 +36,7 @@ func (p *put) multipart(ctx context.Context, first []byte) error {
 		return context.Cause(ctx)
 	}
 	// Unhurried: an upload whose id was lost could not be aborted.
-	commit, done := unhurried(ctx)
+	commit, done := grace.Extend(ctx, commitGrace)
 	created, err := p.client.CreateMultipartUpload(commit, &s3.CreateMultipartUploadInput{
 		Bucket: &p.o.Bucket, Key: p.key,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ChecksumType: types.ChecksumTypeFullObject,
@@ -136,7 +138,7 @@ func (p *put) sendPart(ctx context.Context, number int32, data []byte) (types.Co
 	// Unhurried: a part that was sent but is not stored yet when the upload is
 	// aborted may be stored after it, and brings the upload to life again.
 	// (S3 documents that one abort may not be enough; versitygw shows it.)
-	commit, done := unhurried(ctx)
+	commit, done := grace.Extend(ctx, commitGrace)
 	defer done()
 	crc := encodeCRC(crc32.Checksum(data, castagnoli))
 	out, err := p.client.UploadPart(commit, &s3.UploadPartInput{
@@ -164,7 +166,7 @@ func (p *put) complete(ctx context.Context, parts []types.CompletedPart, kind ty
 	if kind == types.ChecksumTypeFullObject {
 		input.ChecksumCRC32C, input.ChecksumType = encodeCRC(p.crc), kind
 	}
-	commit, done := unhurried(ctx)
+	commit, done := grace.Extend(ctx, commitGrace)
 	defer done()
 	p.committing = true
 	_, err := p.client.CompleteMultipartUpload(commit, input)

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/slotark/slotark/internal/grace"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/internal/source"
 )
@@ -105,7 +106,7 @@ func (p *put) single(ctx context.Context, data []byte) error {
 			return context.Cause(ctx)
 		}
 		p.committing = true
-		commit, done := unhurried(ctx)
+		commit, done := grace.Extend(ctx, commitGrace)
 		_, err = p.client.PutObject(commit, &s3.PutObjectInput{
 			Bucket: &p.o.Bucket, Key: p.key, IfNoneMatch: aws.String("*"),
 			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
@@ -170,24 +171,6 @@ func (p *put) readError(err error) error {
 type bodyFault struct{ error }
 
 func (b *bodyFault) Unwrap() error { return b.error }
-
-// unhurried is a context that outlives ctx by commitGrace.
-func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
-	commit, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(commitGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel(context.Cause(ctx))
-		case <-commit.Done():
-		}
-	})
-	return commit, func() {
-		stop()
-		cancel(nil)
-	}
-}
 
 // encodeCRC is a CRC as the protocol writes it: big-endian, base64.
 func encodeCRC(crc uint32) *string {
