@@ -52,7 +52,7 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 	set.BoolVar(&a.json, "json", false, "print one JSON object a line (docs/json.md)")
 	set.StringVar(&f.cluster, "cluster", "", "the `NAME` under which the cluster's snapshots are kept (default \"default\")")
 	set.StringSliceVar(&f.nodes, "node", nil, "any node of the cluster, as `HOST:PORT`; more may be given in case one is down")
-	set.StringVar(&f.user, "user", "", "ACL user (default: the default user)")
+	set.StringVar(&f.user, "user", "", "the ACL user's `NAME` (default: the default user)")
 	set.StringVar(&f.passwordFile, "password-file", "", "`FILE` with the password, read at each run (default: $SLOTARK_PASSWORD or $REDISCLI_AUTH)")
 	set.BoolVar(&f.tls, "tls", false, "speak TLS, trusting the system's certificate authorities")
 	set.StringVar(&f.tlsFiles.CA, "tls-ca", "", "speak TLS, trusting the authority in this PEM `FILE`")
@@ -62,8 +62,8 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 	set.BoolVar(&f.tlsFiles.InsecureSkipVerify, "tls-insecure", false, "do not check the nodes' certificates")
 	set.StringSliceVar(&f.nat, "nat", nil, "reach an announced address elsewhere: `ANNOUNCED=REACHABLE`, both HOST:PORT")
 	set.DurationVar(&f.timeout, "timeout", 0, "for connecting to a node and for each command (default 5s)")
-	set.StringVar(&f.repo, "repo", "", "the repository's primary store: a folder, or s3://BUCKET/PREFIX?region=…&endpoint=…&path_style=true")
-	set.StringArrayVar(&f.mirrors, "mirror", nil, "a further store that receives every object; may be repeated")
+	set.StringVar(&f.repo, "repo", "", "the repository's primary store, as a folder or a `URL`: s3://BUCKET/PREFIX?region=…&endpoint=…&path_style=true")
+	set.StringArrayVar(&f.mirrors, "mirror", nil, "a further store that receives every object, by its `URL`; may be repeated")
 }
 
 // addCaptureFlags are those of the verbs that take snapshots.
