@@ -114,7 +114,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	// Capture: collect, inspect and put, in one pass.
 	shards, err := run.capture(ctx)
 	if err != nil {
-		return nil, err
+		return nil, run.explain(ctx, err)
 	}
 
 	// Topology again: nothing may have moved.
@@ -185,6 +185,18 @@ func (r *run) undisturbed(ctx context.Context) error {
 			"let the failover or resharding end, then take the snapshot again")
 	}
 	return nil
+}
+
+// explain looks whether a capture failed because the cluster changed: that a
+// connection was closed is only how a failover shows.
+func (r *run) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	if change := r.undisturbed(ctx); change != nil && ctx.Err() == nil {
+		return fmt.Errorf("%w; %w", change, err)
+	}
+	return err
 }
 
 // difference names the first thing that is not as it was.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/slotark/slotark/internal/config"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/spf13/cobra"
 )
@@ -92,6 +93,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, catalog.ErrNoRepository):
 		return exitNoRepository
+	case errors.Is(err, snapshot.ErrDisturbed): // whatever the cluster became: it had begun
+		return exitFailed
 	case errors.Is(err, hint.ErrRefused):
 		return exitRefused
 	}
