@@ -6,11 +6,11 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help deps tools build demo test race bench fuzz clean
+.PHONY: help deps tools build demo test race bench fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install redis-server where it is missing (Debian, as root or with sudo)
 	@scripts/deps.sh
@@ -31,11 +31,14 @@ test: deps tools ## all checks and tests, on real Redis clusters and a real S3 s
 race: ## the fast tests under the race detector
 	@scripts/race.sh
 
-bench: ## all benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: deps ## all benchmarks, and how many times as fast as redis-check-rdb we are
+	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 fuzz: ## each fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh
+
+fixtures: deps ## make the dumps in internal/rdb/testdata again, by servers of six versions (Debian, as root)
+	@scripts/fixtures.sh
 
 clean: ## remove what was built and the tools
 	rm -rf bin .tools

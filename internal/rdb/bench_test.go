@@ -31,7 +31,7 @@ func benchDumps() map[string][]byte {
 	packed := newDump(10).selectDB(0)
 	var fields []string
 	for f := range 40 {
-		fields = append(fields, fmt.Sprintf("field-%d", f), "some value of it", fmt.Sprint(f))
+		fields = append(fields, fmt.Sprintf("field-%d", f), "some value of it")
 	}
 	blob := listpackOf(fields...)
 	for i := range 20_000 {

@@ -18,6 +18,7 @@ const (
 	CodeSlotRange = "slot-range" // a slot above 16383
 	CodeSlotOwner = "slot-owner" // a key in a slot its shard does not own
 	CodeSlotInfo  = "slot-info"  // a slot's announced counts are not those of its keys
+	CodeDuplicate = "duplicate"  // a name that stands twice in a database, or a member in a value
 	CodeModule    = "module"     // a module's value that is not self-describing
 	CodeValue     = "value"      // a value whose parts do not fit together
 )

@@ -17,12 +17,27 @@
 //     a length that cannot fit ends the reading at once.
 //  3. A key's slot is computed. Where the dump announces its slots, with counts
 //     (Redis 7.4 and Valkey 8 in cluster mode), the keys are held against that.
-//  4. The end opcode is followed by the CRC64 of everything up to it, and by
+//  4. Where it is asked for, a name that comes twice in a database is found, by
+//     95-bit hashes of names, and values are unpacked: whatever the server's
+//     sanitize-dump-payload looks for in ziplists, listpacks, intsets, zipmaps,
+//     quicklists, streams and the expiries of fields is looked for, members that
+//     come twice and empty collections included.
+//  5. The end opcode is followed by the CRC64 of everything up to it, and by
 //     nothing. A checksum of zero means the server computed none.
 //
 // A [Reader] does all of that and yields the records. [Inspect] also holds the
-// keys' slots against those of a shard and sums up what the dump holds. With
-// digests, values are unpacked too; DIGEST.md says what a [Digest] is.
+// keys' slots against those of a shard, finds names that come twice, and sums up
+// what the dump holds and where each slot lies in it. What is odd and harms
+// nothing is a [Note]. DIGEST.md says what a [Digest] is.
+//
+// # What it takes
+//
+// Without options, a buffer and half a megabyte of counters. Names are kept in
+// 15 bytes each, at most 40 MiB, and of a dump that is ordered by slot in less
+// than 2 MiB; members of one value in at most 8 MiB. Beyond these bounds
+// duplicates are not looked for any more, and [Report.DuplicatesUnchecked] says
+// so. Packed values, and names of fields that hash templates share, are held
+// whole.
 //
 // # What cannot be read
 //

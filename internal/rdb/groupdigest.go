@@ -1,23 +1,34 @@
 package rdb
 
-import "errors"
+import (
+	"errors"
+	"hash/maphash"
+)
 
 var (
 	errStreamMaster = errors.New("its master entry does not end with 0")
 	errStreamCounts = errors.New("it announces other numbers of entries than it has")
 	errStreamEntry  = errors.New("an entry announces another number of elements than it has")
 	errStreamNumber = errors.New("text stands where a number is expected")
+	errStreamOrder  = errors.New("an id is not greater than the one before it")
 	errStreamEnd    = errors.New("it ends inside an entry")
 )
 
 // group consumes a consumer group: where it stands, what is pending, and with
 // whom. How much it has read and when a consumer was last seen are statistics.
 func (d *digester) group(typ byte, items *bag) error {
+	at := d.in.offset()
 	var err error
 	if d.name, err = d.in.appendString(d.name[:0], maxString); err != nil {
 		return err
 	}
 	group := d.name
+	d.hash.begin(tagGroup)
+	d.hash.text(group)
+	if err := d.unique(at); err != nil {
+		return err
+	}
+	d.pendingIDs = pendingCheck{}
 	ms, err := d.in.number()
 	if err != nil {
 		return err
@@ -43,10 +54,15 @@ func (d *digester) group(typ byte, items *bag) error {
 		return err
 	}
 	if typ < typeStream5 {
+		if d.pendingIDs.balance != 0 {
+			return damage(CodeValue, at, "group %s has other entries pending than its consumers together", quoteKey(group))
+		}
 		return nil
 	}
+	// Released entries stand in an order of their own.
 	return d.ids(func(id []byte) {
 		d.hash.begin(tagReleased)
+		d.hash.hush()
 		d.hash.text(group)
 		d.hash.write(id)
 		items.add(d.hash.sum())
@@ -55,11 +71,17 @@ func (d *digester) group(typ byte, items *bag) error {
 
 // pending consumes an entry delivered and not acknowledged: id, time, deliveries.
 func (d *digester) pending(group []byte, items *bag) error {
+	at := d.in.offset()
 	raw, err := d.in.fixed(16 + 8)
 	if err != nil {
 		return err
 	}
+	if !d.pendingIDs.ascends(raw[:16]) {
+		return damage(CodeValue, at, "pending entries of group %s: %v", quoteKey(group), errStreamOrder)
+	}
+	d.pendingIDs.balance += maphash.Bytes(d.members.seeds[0], raw[:16])
 	d.hash.begin(tagPending)
+	d.hash.hush()
 	d.hash.text(group)
 	d.hash.write(raw)
 	deliveries, err := d.in.number()
@@ -73,6 +95,7 @@ func (d *digester) pending(group []byte, items *bag) error {
 
 // consumer consumes a consumer and which of the pending entries it holds.
 func (d *digester) consumer(typ byte, group []byte, items *bag) error {
+	at := d.in.offset()
 	var err error
 	if d.blob, err = d.in.appendString(d.blob[:0], maxString); err != nil {
 		return err
@@ -88,14 +111,26 @@ func (d *digester) consumer(typ byte, group []byte, items *bag) error {
 	d.hash.begin(tagConsumer)
 	d.hash.text(group)
 	d.hash.text(consumer)
+	if err := d.unique(at); err != nil {
+		return err
+	}
 	items.add(d.hash.sum())
-	return d.ids(func(id []byte) {
+	ordered := true
+	d.pendingIDs.begin()
+	err = d.ids(func(id []byte) {
+		ordered = d.pendingIDs.ascends(id) && ordered
+		d.pendingIDs.balance -= maphash.Bytes(d.members.seeds[0], id)
 		d.hash.begin(tagOwned)
+		d.hash.hush()
 		d.hash.text(group)
 		d.hash.text(consumer)
 		d.hash.write(id)
 		items.add(d.hash.sum())
 	})
+	if err == nil && !ordered {
+		err = damage(CodeValue, at, "pending entries of consumer %s: %v", quoteKey(consumer), errStreamOrder)
+	}
+	return err
 }
 
 // ids consumes a count and as many raw entry ids.
@@ -145,6 +180,7 @@ func (d *digester) arrayElement(items *bag) error {
 		return err
 	}
 	d.hash.begin(tagElement)
+	d.hash.hush()
 	d.hash.number(index)
 	switch tag {
 	case arrayString, arraySmallString:

@@ -18,7 +18,7 @@ func (d *digester) hashmap(typ byte, items *bag) error {
 	case typeHashListpack:
 		return d.hashPacked(&d.listpack, items)
 	case typeHashListpackEx:
-		if err := d.in.skip(8); err != nil { // the earliest expiry, again
+		if _, err := d.earliestExpiry(); err != nil { // again
 			return err
 		}
 		return d.hashExpiring(items)
@@ -29,20 +29,30 @@ func (d *digester) hashmap(typ byte, items *bag) error {
 	case typeTemplateArrayRef:
 		return d.hashTemplateArray(items)
 	case typeHash:
-		return d.repeat(2, func() error { return d.pair(noExpiry, items) })
+		return d.repeatUnique(2, func() error { return d.pair(noExpiry, items) })
 	case typeHashMetaRC:
 		if d.r.header.valkey() {
-			return d.repeat(10, func() error { return d.pairThenExpiry(items) })
+			return d.repeatUnique(10, func() error { return d.pairThenExpiry(items) })
 		}
-		return d.repeat(3, func() error { return d.expiryThenPair(nil, items) })
+		return d.repeatUnique(3, func() error { return d.expiryThenPair(nil, items) })
 	}
 	// HASH_METADATA: expiries are relative to the earliest, one higher, so
 	// that zero can mean none.
-	earliest, err := d.in.uint64()
+	earliest, err := d.earliestExpiry()
 	if err != nil {
 		return err
 	}
-	return d.repeat(3, func() error { return d.expiryThenPair(&earliest, items) })
+	return d.repeatUnique(3, func() error { return d.expiryThenPair(&earliest, items) })
+}
+
+// earliestExpiry reads when the first field of a hash expires.
+func (d *digester) earliestExpiry() (uint64, error) {
+	at := d.in.offset()
+	earliest, err := d.in.uint64()
+	if err == nil && earliest > maxFieldExpiry {
+		return 0, damage(CodeValue, at, "no field expires at %d", earliest)
+	}
+	return earliest, err
 }
 
 // pair consumes a field and its value.
@@ -57,8 +67,12 @@ func (d *digester) pair(expiry uint64, items *bag) error {
 
 // fieldAndValue begins a field's item; its expiry is still to come.
 func (d *digester) fieldAndValue() error {
+	at := d.in.offset()
 	d.hash.begin(tagField)
 	if err := d.text(); err != nil {
+		return err
+	}
+	if err := d.unique(at); err != nil {
 		return err
 	}
 	return d.text()
@@ -69,12 +83,16 @@ func (d *digester) pairThenExpiry(items *bag) error {
 	if err := d.fieldAndValue(); err != nil {
 		return err
 	}
+	at := d.in.offset()
 	expiry, err := d.in.uint64()
 	if err != nil {
 		return err
 	}
 	if expiry == math.MaxUint64 {
 		expiry = noExpiry
+	}
+	if expiry > math.MaxInt64 {
+		return damage(CodeValue, at, "no field expires at %d", int64(expiry))
 	}
 	d.hash.number(expiry)
 	items.add(d.hash.sum())
@@ -91,10 +109,13 @@ func (d *digester) expiryThenPair(earliest *uint64, items *bag) error {
 	}
 	if expiry != 0 && earliest != nil {
 		expiry--
-		if *earliest > math.MaxInt64 || expiry > math.MaxInt64-*earliest {
+		if expiry > maxFieldExpiry {
 			return damage(CodeValue, at, "a field expires %d ms after %d", expiry, *earliest)
 		}
 		expiry += *earliest
+	}
+	if expiry > maxFieldExpiry {
+		return damage(CodeValue, at, "no field expires at %d", expiry)
 	}
 	return d.pair(expiry, items)
 }
@@ -108,11 +129,12 @@ func (d *digester) hashPacked(p packed, items *bag) error {
 			d.hash.begin(tagField)
 		}
 		d.hash.text(text)
-		if isValue {
-			d.hash.number(noExpiry)
-			items.add(d.hash.sum())
-		}
 		isValue = !isValue
+		if isValue {
+			return d.unique(at)
+		}
+		d.hash.number(noExpiry)
+		items.add(d.hash.sum())
 		return nil
 	})
 	if err == nil && isValue {
@@ -121,10 +143,12 @@ func (d *digester) hashPacked(p packed, items *bag) error {
 	return err
 }
 
-// hashExpiring walks fields, values and expiries by turns.
+// hashExpiring walks fields, values and expiries by turns. They are ordered by
+// expiry, those without one last.
 func (d *digester) hashExpiring(items *bag) error {
 	at := d.in.offset()
 	elements := 0
+	last := int64(-1)
 	err := d.each(&d.listpack, func(text []byte) error {
 		elements++
 		if elements%3 != 0 {
@@ -132,10 +156,17 @@ func (d *digester) hashExpiring(items *bag) error {
 				d.hash.begin(tagField)
 			}
 			d.hash.text(text)
+			if elements%3 == 1 {
+				return d.unique(at)
+			}
 			return nil
 		}
 		expiry, err := strconv.ParseInt(string(text), 10, 64)
-		if err != nil || expiry < 0 {
+		if err == nil && expiry != noExpiry && (last == noExpiry || expiry < last) {
+			return damage(CodeValue, at, "a field that expires at %d stands behind one that does at %d", expiry, last)
+		}
+		last = expiry
+		if err != nil || expiry < 0 || expiry > maxFieldExpiry {
 			return damage(CodeValue, at, "%s is no field's expiry", quoteKey(text))
 		}
 		d.hash.number(uint64(expiry))
@@ -151,6 +182,7 @@ func (d *digester) hashExpiring(items *bag) error {
 // template consumes the field names of a hash template and keeps them.
 func (d *digester) template(id, fields uint64) error {
 	var names []string
+	d.expectMembers(fields)
 	for range fields {
 		at := d.in.offset()
 		name, err := d.in.appendString(d.blob[:0], maxString)
@@ -160,6 +192,11 @@ func (d *digester) template(id, fields uint64) error {
 		d.blob = name
 		if d.kept += len(name) + 16; d.kept > maxTemplateBytes {
 			return damage(CodeLength, at, "the field names of hash templates take more than %d bytes", maxTemplateBytes)
+		}
+		d.hash.begin(tagField)
+		d.hash.text(name)
+		if err := d.unique(at); err != nil {
+			return err
 		}
 		names = append(names, string(name))
 	}
@@ -224,5 +261,6 @@ func (d *digester) hashTemplateArray(items *bag) error {
 // templateField begins the item of a field whose name the template keeps.
 func (d *digester) templateField(name string) {
 	d.hash.begin(tagField)
+	d.hash.hush()
 	d.hash.text([]byte(name))
 }

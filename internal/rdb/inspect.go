@@ -25,6 +25,8 @@ type InspectOptions struct {
 	Size       int64                          // bytes the source will give; <= 0: unknown
 	Owned      *slot.Set                      // the shard's slots; nil: keys of any slot are fine
 	Digest     bool                           // digest every value: two to fifteen times the time
+	Deep       bool                           // check the structure of every value, as the server's sanitize-dump-payload does; Digest implies it
+	Duplicates bool                           // find names that come twice; takes up to 40 MiB
 	OnProgress func(bytes int64, keys uint64) // nil: none
 }
 
@@ -34,21 +36,31 @@ type SlotCount struct{ Keys, Expiring uint32 }
 // Report is what a dump holds.
 type Report struct {
 	Header
-	Bytes            int64             // consumed
-	Aux              map[string]string // the dump's named facts
-	Created          time.Time         // AUX ctime: whole seconds of the server's clock; zero: not said
-	UsedMemory       int64             // AUX used-mem, bytes
-	ReplID           string            // AUX repl-id
-	ReplOffset       int64             // AUX repl-offset
-	Keys, Expiring   uint64
-	MaxDB            int               // the highest database that holds a key
-	Types            map[string]uint64 // keys by [Family]
-	Functions        []string          // SHA-256 of each library's code, hex
-	Modules          []string          // whose values or data the dump holds, sorted
-	Slots            [slot.Count]SlotCount
-	Digest           Digest   // of all keys, where asked for
-	SlotDigests      []Digest // by slot, where asked for; else nil
-	Imports          slot.Set // slots whose migration to this node was under way (Valkey 9)
+	Bytes          int64             // consumed
+	Aux            map[string]string // the dump's named facts
+	Created        time.Time         // AUX ctime: whole seconds of the server's clock; zero: not said
+	UsedMemory     int64             // AUX used-mem, bytes
+	ReplID         string            // AUX repl-id
+	ReplOffset     int64             // AUX repl-offset
+	Keys, Expiring uint64
+	MaxDB          int               // the highest database that holds a key
+	Types          map[string]uint64 // keys by [Family]
+	Functions      []string          // SHA-256 of each library's code, hex
+	Modules        []string          // whose values or data the dump holds, sorted
+	Slots          [slot.Count]SlotCount
+	Digest         Digest   // of all keys, where asked for
+	SlotDigests    []Digest // by slot, where asked for; else nil
+	Imports        slot.Set // slots whose migration to this node was under way (Valkey 9)
+	// SlotRanges, by slot, is where the keys of each lie in the dump, where they
+	// lie together. It is nil if the dump could not be read to its end.
+	SlotRanges []SlotRange
+	// DuplicatesUnchecked tells that not all names could be held against each
+	// other: there were more than 2.6 million in a dump that is not ordered by
+	// slot (1.6 million if it does not announce how many), or in one slot; or,
+	// with Deep, more than half a million members in one value.
+	DuplicatesUnchecked bool
+	Notes               []Note // oddities that no server minds
+
 	CRC64            uint64
 	ChecksumDisabled bool
 }
@@ -61,12 +73,19 @@ func Inspect(ctx context.Context, src io.Reader, o InspectOptions) (*Report, err
 	i := &inspection{
 		options: o,
 		report:  &Report{Aux: map[string]string{}, Types: map[string]uint64{}},
+		ranges:  newRangeTracker(),
 	}
-	r := NewReader(&watchedReader{ctx, src, i}, Options{Size: o.Size, Digest: o.Digest})
+	if o.Duplicates {
+		i.duplicates = newDuplicateCheck()
+	}
+	r := NewReader(&watchedReader{ctx, src, i}, Options{Size: o.Size, Deep: o.Deep, Digest: o.Digest})
 	if o.Digest {
 		i.report.SlotDigests = make([]Digest, slot.Count)
 	}
 	err := i.run(r)
+	if err == nil {
+		i.report.SlotRanges = i.ranges.finish()
+	}
 	i.finish(r)
 	if err != nil {
 		return i.report, fmt.Errorf("inspect dump: %w", err)
@@ -75,30 +94,41 @@ func Inspect(ctx context.Context, src io.Reader, o InspectOptions) (*Report, err
 }
 
 type inspection struct {
-	options  InspectOptions
-	report   *Report
-	families [familyCount]uint64
-	read     int64 // bytes, ahead of what is judged by at most a buffer
-	told     int64 // what OnProgress was last called with
+	options    InspectOptions
+	report     *Report
+	families   [familyCount]uint64
+	db         int
+	announced  announcement
+	ranges     rangeTracker
+	duplicates *duplicateCheck // nil: not asked for
+	read       int64           // bytes, ahead of what is judged by at most a buffer
+	told       int64           // what OnProgress was last called with
 }
 
 func (i *inspection) run(r *Reader) error {
 	for {
 		rec, err := r.Next()
+		if err == nil && rec.Kind == KindKey {
+			i.ranges.add(rec.Slot, rec.Offset, r.Offset())
+			err = i.addKey(rec)
+		} else if err == nil {
+			i.addFact(rec, r)
+		}
+		if err == nil {
+			continue
+		}
+		// Names are looked up in batches: one that stands before what ended the
+		// reading is found first.
+		if i.duplicates != nil {
+			if twice := i.duplicates.flush(); twice != nil {
+				return twice
+			}
+		}
 		if err == io.EOF {
+			i.judgeAnnouncement()
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		if rec.Kind == KindKey {
-			err = i.addKey(rec)
-		} else {
-			i.addFact(rec)
-		}
-		if err != nil {
-			return err
-		}
+		return err
 	}
 }
 
@@ -134,6 +164,9 @@ func (i *inspection) addKey(rec *Record) error {
 	if rec.Family == Module {
 		i.addModule(rec.Name)
 	}
+	if i.duplicates != nil {
+		return i.duplicates.add(rec)
+	}
 	return nil
 }
 
@@ -145,9 +178,19 @@ func (i *inspection) addModule(name []byte) {
 }
 
 // addFact keeps what a record other than a key says.
-func (i *inspection) addFact(rec *Record) {
+func (i *inspection) addFact(rec *Record, r *Reader) {
 	report := i.report
+	i.ranges.interrupt()
 	switch rec.Kind {
+	case KindSelectDB:
+		i.judgeAnnouncement()
+		i.db = rec.DB
+	case KindResizeDB:
+		a := &i.announced
+		a.made, a.offset, a.keys, a.expiring = true, rec.Offset, rec.Keys, rec.Expiring
+		if i.duplicates != nil && i.options.Size > 0 {
+			i.duplicates.announce(rec.Keys, r.in.remaining())
+		}
 	case KindFunction:
 		sum := sha256.Sum256(rec.Value)
 		report.Functions = append(report.Functions, hex.EncodeToString(sum[:]))
@@ -174,6 +217,7 @@ func (i *inspection) finish(r *Reader) {
 		}
 	}
 	slices.Sort(report.Modules)
+	report.DuplicatesUnchecked = i.duplicates != nil && i.duplicates.unchecked || r.digester != nil && r.digester.unchecked
 	report.UsedMemory = auxInt(report.Aux, "used-mem")
 	report.ReplID = report.Aux["repl-id"]
 	report.ReplOffset = auxInt(report.Aux, "repl-offset")

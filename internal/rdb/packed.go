@@ -28,6 +28,8 @@ func (b *number) text(n int64) []byte { return strconv.AppendInt(b[:0], n, 10) }
 type intset struct {
 	rest   []byte
 	width  int
+	begun  bool
+	last   int64
 	memory number
 }
 
@@ -43,7 +45,7 @@ func (s *intset) open(blob []byte) error {
 	if uint64(len(blob)-8) != uint64(width)*uint64(count) {
 		return fmt.Errorf("an intset of %d bytes cannot hold %d numbers of %d bytes", len(blob), count, width)
 	}
-	s.rest, s.width = blob[8:], int(width)
+	s.rest, s.width, s.begun = blob[8:], int(width), false
 	return nil
 }
 
@@ -52,6 +54,10 @@ func (s *intset) next() ([]byte, error) {
 		return nil, nil
 	}
 	value := littleInt(s.rest[:s.width])
+	if s.begun && value <= s.last {
+		return nil, fmt.Errorf("an intset's %d stands behind %d", value, s.last)
+	}
+	s.begun, s.last = true, value
 	s.rest = s.rest[s.width:]
 	return s.memory.text(value), nil
 }

@@ -15,8 +15,10 @@ type Options struct {
 	// byte: what DUMP's payload holds after its type byte. It is written to in
 	// pieces, all of a value's before Next returns its record.
 	Capture io.Writer
-	// Digest asks for each key's [Digest]. Values are then unpacked, and checked
-	// much deeper, instead of passed over.
+	// Deep asks for values to be unpacked and their structure to be checked, as
+	// the server does under sanitize-dump-payload, instead of passed over.
+	Deep bool
+	// Digest asks for each key's [Digest]. It implies Deep.
 	Digest bool
 }
 
@@ -96,7 +98,7 @@ type Reader struct {
 	db        int
 	slots     slotSection
 	templates map[uint64]uint64 // id → number of fields
-	digester  *digester         // nil: no digests
+	digester  *digester         // nil: values are passed over
 
 	unverified bool
 	crc        uint64
@@ -108,8 +110,8 @@ func NewReader(src io.Reader, o Options) *Reader {
 	in := newInput(src, o.Size)
 	in.capture = o.Capture
 	r := &Reader{in: in, slots: slotSection{slot: -1}}
-	if o.Digest {
-		r.digester = newDigester(r)
+	if o.Deep || o.Digest {
+		r.digester = newDigester(r, o.Digest)
 	}
 	return r
 }

@@ -15,6 +15,7 @@ const (
 // its id, a pending entry its group and id), so order adds nothing.
 func (d *digester) stream(typ byte, items *bag) error {
 	entries := uint64(0)
+	d.elements = 0
 	err := d.repeat(2, func() error { return d.streamNode(items, &entries) })
 	if err != nil {
 		return err
@@ -53,6 +54,9 @@ func (d *digester) streamState(typ byte, items *bag, entries uint64) error {
 		}
 		known[i] = n
 	}
+	if numbers[0] > 0 && d.elements == 0 {
+		return damage(CodeValue, d.in.offset(), "a stream of %d entries has no nodes", numbers[0])
+	}
 	lastMS, lastSeq := numbers[1], numbers[2]
 	deletedMS, deletedSeq, added := numbers[5], numbers[6], numbers[7]
 	if typ < typeStream2 {
@@ -77,6 +81,14 @@ func (d *digester) streamNode(items *bag, entries *uint64) error {
 	d.name = id
 	if len(id) != 16 {
 		return damage(CodeValue, at, "a stream's node begins with an id of %d bytes", len(id))
+	}
+	// The server puts nodes that are out of order into order, but loads no two
+	// of one id.
+	d.elements++
+	d.hash.begin(tagEntry)
+	d.hash.text(id)
+	if err := d.unique(at); err != nil {
+		return err
 	}
 	blob, err := d.packedBlob()
 	if err != nil {
@@ -166,6 +178,7 @@ func (n *streamNode) entry(flagText []byte) error {
 		return err
 	}
 	n.d.hash.begin(tagEntry)
+	n.d.hash.hush()
 	n.d.hash.number(n.ms + ms)
 	n.d.hash.number(n.seq + seq)
 	elements := uint64(3)

@@ -27,8 +27,9 @@ const (
 // smallLZF is the size up to which a compressed string is unpacked at once.
 const smallLZF = 256 << 10
 
-// digester computes digests while it consumes values. It consumes exactly what
-// skipValue would, so a value is either skipped or digested.
+// digester checks values deeply while it consumes them, and computes their
+// digests where these are asked for. It consumes exactly what skipValue would,
+// so a value is either skipped or digested.
 type digester struct {
 	r    *Reader
 	in   *input
@@ -42,10 +43,17 @@ type digester struct {
 	zipmap    zipmap
 	templates map[uint64][]string
 	kept      int // bytes of field names in templates
+
+	members   *idSet // of the value: what may come only once
+	crowded   bool   // there are too many of them to tell
+	unchecked bool   // there were in some value
+	elements  uint64 // of a list; nodes of a stream
+
+	pendingIDs pendingCheck // of the stream's group
 }
 
-func newDigester(r *Reader) *digester {
-	return &digester{r: r, in: r.in, hash: newHasher(), templates: map[uint64][]string{}}
+func newDigester(r *Reader, digests bool) *digester {
+	return &digester{r: r, in: r.in, hash: newHasher(digests), members: newIDSet(maxMembers), templates: map[uint64][]string{}}
 }
 
 // value consumes the value of the key in rec and returns the key's digest.
@@ -54,11 +62,17 @@ func (d *digester) value(rec *Record) (Digest, error) {
 	case String, List, Module:
 		// What has an order is hashed behind the key in one go.
 		d.beginKey(rec)
+		d.hash.hush()
+		d.elements = 0
 		if err := d.ordered(rec.Type); err != nil {
 			return Digest{}, err
 		}
+		if rec.Family == List && d.elements == 0 {
+			return Digest{}, errEmpty(rec)
+		}
 		return d.hash.sum(), nil
 	}
+	d.expectMembers(0)
 	var items bag
 	var err error
 	switch rec.Family {
@@ -77,6 +91,9 @@ func (d *digester) value(rec *Record) (Digest, error) {
 	}
 	if err != nil {
 		return Digest{}, err
+	}
+	if items.count == 0 && rec.Family != Array {
+		return Digest{}, errEmpty(rec)
 	}
 	// What has no order is added up, and the sum hashed behind the key.
 	d.beginKey(rec)
@@ -108,7 +125,7 @@ func (d *digester) ordered(typ byte) error {
 	case typeModule2:
 		return d.module()
 	case typeList:
-		return d.repeat(1, d.text)
+		return d.repeat(1, d.plainElement)
 	case typeListZiplist:
 		return d.each(&d.ziplist, d.element)
 	case typeListQuicklist:
@@ -121,8 +138,15 @@ func (d *digester) ordered(typ byte) error {
 
 // element hashes a list's element that a packed node holds.
 func (d *digester) element(text []byte) error {
+	d.elements++
 	d.hash.text(text)
 	return nil
+}
+
+// plainElement consumes a list's element that is a string of its own.
+func (d *digester) plainElement() error {
+	d.elements++
+	return d.text()
 }
 
 // node consumes a list's node. Where one ends is an encoding's matter: nothing
@@ -135,7 +159,7 @@ func (d *digester) node() error {
 	}
 	switch container {
 	case nodePlain:
-		return d.text()
+		return d.plainElement()
 	case nodePacked:
 		return d.each(&d.listpack, d.element)
 	}
@@ -144,9 +168,13 @@ func (d *digester) node() error {
 
 // set consumes a set: an item for each member.
 func (d *digester) set(typ byte, items *bag) error {
+	at := d.in.offset()
 	member := func(text []byte) error {
 		d.hash.begin(tagMember)
 		d.hash.text(text)
+		if err := d.unique(at); err != nil {
+			return err
+		}
 		items.add(d.hash.sum())
 		return nil
 	}
@@ -156,9 +184,13 @@ func (d *digester) set(typ byte, items *bag) error {
 	case typeSetListpack:
 		return d.each(&d.listpack, member)
 	}
-	return d.repeat(1, func() error {
+	return d.repeatUnique(1, func() error {
+		at := d.in.offset()
 		d.hash.begin(tagMember)
 		if err := d.text(); err != nil {
+			return err
+		}
+		if err := d.unique(at); err != nil {
 			return err
 		}
 		items.add(d.hash.sum())
@@ -174,12 +206,16 @@ func (d *digester) zset(typ byte, items *bag) error {
 	case typeZsetListpack:
 		return d.zsetPacked(&d.listpack, items)
 	}
-	return d.repeat(2, func() error {
+	return d.repeatUnique(2, func() error {
+		at := d.in.offset()
 		d.hash.begin(tagScored)
 		if err := d.text(); err != nil {
 			return err
 		}
-		at := d.in.offset()
+		if err := d.unique(at); err != nil {
+			return err
+		}
+		at = d.in.offset()
 		score, err := d.in.score(typ)
 		if err != nil {
 			return err
@@ -198,7 +234,7 @@ func (d *digester) zsetPacked(p packed, items *bag) error {
 		if isScore {
 			d.hash.begin(tagScored)
 			d.hash.text(text)
-			return nil
+			return d.unique(at)
 		}
 		score, err := strconv.ParseFloat(string(text), 64)
 		if err != nil {
@@ -260,6 +296,21 @@ func (d *digester) repeat(itemBytes uint64, item func() error) error {
 	return d.r.skipItems(itemBytes, item)
 }
 
+// repeatUnique is repeat for a whole value whose items may come only once.
+func (d *digester) repeatUnique(itemBytes uint64, item func() error) error {
+	n, err := d.in.count(itemBytes)
+	if err != nil {
+		return err
+	}
+	d.expectMembers(n)
+	for range n {
+		if err := item(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // text consumes a string into the item being hashed.
 func (d *digester) text() error {
 	n, encoded, err := d.in.lengthOrEncoding()
@@ -267,7 +318,15 @@ func (d *digester) text() error {
 		return err
 	}
 	if !encoded {
-		d.hash.number(n)
+		if d.hash.quiet {
+			return d.in.skip(n)
+		}
+		d.hash.length(n)
+		if n <= uint64(d.in.end-d.in.pos) { // nearly always
+			d.hash.write(d.in.buf[d.in.pos : d.in.pos+int(n)])
+			d.in.pos += int(n)
+			return nil
+		}
 		return d.in.eachByte(n, d.hash.write)
 	}
 	if n != encLZF {
@@ -282,7 +341,7 @@ func (d *digester) text() error {
 		return err
 	}
 	// The length comes before the bytes: a header that lies is found either way.
-	d.hash.number(size)
+	d.hash.length(size)
 	if size > smallLZF {
 		return d.in.eachLZF(packed, size, d.hash.write)
 	}
@@ -306,6 +365,9 @@ func (d *digester) each(p packed, element func([]byte) error) error {
 	}
 	if err := p.open(blob); err != nil {
 		return damage(CodeValue, at, "%v", err)
+	}
+	if d.r.rec.Family != List {
+		d.expectMembers(uint64(len(blob)) / 4)
 	}
 	for {
 		text, err := p.next()

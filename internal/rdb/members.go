@@ -1,0 +1,75 @@
+package rdb
+
+const (
+	// maxMembers is how many members of one value are held against each other at
+	// most, in 8 MiB.
+	maxMembers     = 500_000
+	membersAtFirst = 16 << 10
+)
+
+// maxFieldExpiry is the latest a hash's field can expire, in Unix milliseconds:
+// ebuckets.h, EB_EXPIRE_TIME_MAX.
+const maxFieldExpiry = 1<<48 - 1
+
+// expectMembers begins a value, or the part of it that knows how many members
+// it has. The number may be a lie: memory is made for few, and for the rest
+// when the few were there.
+func (d *digester) expectMembers(n uint64) {
+	d.crowded = false
+	d.members.reset(int(min(n, membersAtFirst)))
+	d.members.expected = int(min(n, maxMembers))
+	if d.in.size <= 0 {
+		d.members.expected = 0
+	}
+}
+
+// unique checks that the item being hashed, as far as it is, has not been in
+// this value. at is where the item, or the blob that holds it, begins.
+func (d *digester) unique(at int64) error {
+	if !d.crowded {
+		twice, full := d.members.add(d.hash.id(d.members))
+		if twice {
+			return damage(CodeDuplicate, at, "%s is in its value for the second time", d.hash.shown())
+		}
+		if full {
+			d.crowded, d.unchecked = true, true
+		}
+	}
+	d.hash.hush()
+	return nil
+}
+
+// errEmpty is the damage of a key without elements: Redis deletes such keys,
+// and the server leaves them out when it loads them, or does not load at all.
+func errEmpty(rec *Record) error {
+	return damage(CodeValue, rec.ValueOffset, "the %s %s is empty", rec.Family, quoteKey(rec.Key))
+}
+
+// shown is the last text of the item, for a person.
+func (h *hasher) shown() string {
+	if h.spilled || h.text0 > len(h.buf) {
+		return "a long member"
+	}
+	return "member " + quoteKey(h.buf[h.text0:])
+}
+
+// pendingCheck holds the ids that consumers are said to have pending against
+// those of their group, in memory for none: two lists of the same ids give the
+// same sum of seeded hashes, others the same one once in 2^64.
+type pendingCheck struct {
+	balance uint64 // the group's, less its consumers'
+	last    [16]byte
+	begun   bool
+}
+
+// begin starts a list of ids.
+func (p *pendingCheck) begin() { p.begun = false }
+
+// ascends tells whether an id is greater than the one before it in its list: a
+// radix tree, which keeps no id twice, is written in its order.
+func (p *pendingCheck) ascends(id []byte) bool {
+	ok := !p.begun || string(p.last[:]) < string(id)
+	p.begun = true
+	copy(p.last[:], id)
+	return ok
+}
