@@ -36,6 +36,7 @@ type target struct {
 	engine, version string
 	announced       cluster.NodeLine // its own line of CLUSTER NODES
 	maxPayload      int64            // the longest argument it takes, bytes
+	attached        bool             // it follows its shard's primary
 }
 
 // checkTargets asks every node for everything that could forbid the restore.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/slotark/slotark/internal/cluster"
 )
 
 const (
@@ -28,15 +30,49 @@ func (r *run) attachReplicas(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 			r.note("replica-not-attached", "error", t.addr(), fmt.Sprintf("does not follow %s: %s", primary.addr(), err))
+			continue
 		}
+		t.attached = true
 	}
-	// What is handed over is a cluster that every node finds whole.
-	err := wait(ctx, joinLimit, func(ctx context.Context) (string, error) { return r.notJoined(ctx, true) })
+	// What is handed over is a cluster that every node finds whole, and whose
+	// replicas every node knows for what they are: that goes by gossip, which
+	// takes up to half the cluster-node-timeout.
+	err := wait(ctx, joinLimit, func(ctx context.Context) (string, error) {
+		if missing, err := r.notJoined(ctx, true); missing != "" || err != nil {
+			return missing, err
+		}
+		return r.notKnown(ctx)
+	})
 	if err != nil && ctx.Err() == nil {
 		r.note("not-whole", "error", "cluster", err.Error())
 		return nil
 	}
 	return err
+}
+
+// notKnown says which node takes a replica for something else, "" when none
+// does. A replica that could not be attached is no longer expected to be one.
+func (r *run) notKnown(ctx context.Context) (string, error) {
+	for _, t := range r.targets {
+		text, err := t.node.Text(ctx, "CLUSTER", "NODES")
+		if err != nil {
+			return "", err
+		}
+		lines, err := cluster.ParseNodes(text)
+		if err != nil {
+			return "", fmt.Errorf("CLUSTER NODES of %s: %w", t.addr(), err)
+		}
+		seen := map[string]cluster.NodeLine{}
+		for _, line := range lines {
+			seen[line.ID] = line
+		}
+		for _, replica := range r.targets {
+			if line := seen[replica.id]; replica.attached && line.PrimaryID != r.targets[replica.shard].id {
+				return fmt.Sprintf("%s does not know yet that %s is a replica of %s", t.addr(), replica.addr(), r.targets[replica.shard].addr()), nil
+			}
+		}
+	}
+	return "", nil
 }
 
 func (r *run) attach(ctx context.Context, t, primary *target) error {
