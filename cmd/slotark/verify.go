@@ -22,9 +22,11 @@ type verifyOptions struct {
 func newVerifyCommand(a *app) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify ID|FILE ...",
-		Short: "Prove that a snapshot, or a bare dump.rdb, is whole",
-		Long: `Verify snapshots in every store that should have them, or bare dump files.
+		Use:   "verify ID|FILE|FOLDER ...",
+		Short: "Prove that a snapshot, a bare dump.rdb or an appendonlydir is whole",
+		Long: `Verify snapshots in every store that should have them, bare dump files, or a
+server's append-only files (their folder, their manifest, or the one file that
+servers before 7.0 wrote).
 
 Levels, each with all that comes before it:
   exists    every object is there and has its size
@@ -38,6 +40,7 @@ slot by slot and key by key: after a restore by --to-dir, for example.
 		Example: `  slotark verify latest --repo /var/backups/redis
   slotark verify 20260131T02 --level checksum --repo 's3://acme-eu/redis?region=eu-west-1'
   slotark verify /var/lib/redis/dump.rdb
+  slotark verify /var/lib/redis/appendonlydir
   slotark verify latest --live --node 10.0.2.10:6379 --repo /var/backups/redis`,
 		Args: atLeastOneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,7 +71,7 @@ func runVerify(ctx context.Context, a *app, cmd *cobra.Command, o verifyOptions,
 		return false, usageError{err}
 	}
 	if isFile(what) {
-		return verifyFile(ctx, a, what)
+		return verifyPath(ctx, a, what)
 	}
 	need := needStores
 	if o.live {
@@ -103,6 +106,18 @@ func isFile(what string) bool {
 	}
 	_, err := os.Stat(what)
 	return err == nil
+}
+
+// verifyPath verifies what is not in a repository: a dump, or append-only files.
+func verifyPath(ctx context.Context, a *app, path string) (bool, error) {
+	appendOnly, err := verify.IsAppendOnly(path)
+	if err != nil {
+		return false, err
+	}
+	if appendOnly {
+		return verifyAppendOnly(ctx, a, path)
+	}
+	return verifyFile(ctx, a, path)
 }
 
 func verifyFile(ctx context.Context, a *app, path string) (bool, error) {

@@ -2,6 +2,7 @@ package slot_test
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -74,6 +75,32 @@ func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{"16384", "-1", "5-4", "a", "1-", "1-2-3", "0-99999999999999999999"} {
 		if set, err := slot.Parse(text); err == nil || !strings.Contains(err.Error(), "16383") {
 			t.Errorf("%q gave %s, %v", text, set, err)
+		}
+	}
+}
+
+// TestOfAgainstDefinition holds the tables against CRC16 as it is defined, bit
+// by bit, for keys of every length around the eight bytes taken at a time.
+func TestOfAgainstDefinition(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for length := range 64 {
+		key := make([]byte, length)
+		for range 50 {
+			var crc uint16
+			for i := range key {
+				key[i] = byte('a' + random.IntN(26)) // no braces: they have a test of their own
+				crc ^= uint16(key[i]) << 8
+				for range 8 {
+					carry := crc & 0x8000
+					crc <<= 1
+					if carry != 0 {
+						crc ^= 0x1021
+					}
+				}
+			}
+			if got, want := slot.Of(key), int(crc%slot.Count); got != want {
+				t.Fatalf("slot of %q is %d, want %d", key, got, want)
+			}
 		}
 	}
 }
