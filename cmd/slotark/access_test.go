@@ -10,8 +10,8 @@ import (
 	"github.com/slotark/slotark/internal/dataset"
 )
 
-// The rights that docs/access.md gives to the user that takes snapshots, and to
-// the one that compares.
+// The rights that docs/access.md gives to the users that take snapshots, compare
+// and restore.
 const (
 	discoverRights = "+info +cluster|nodes +cluster|info +cluster|shards"
 	streamRights   = discoverRights + " +time +replconf +psync +sync"
@@ -22,9 +22,9 @@ const (
 		" +function|list +function|load +function|flush +flushall ~*"
 )
 
-// TestLeastRights takes and compares snapshots of a TLS cluster as ACL users
-// that may do nothing but what the documentation lists.
-func TestLeastRights(t *testing.T) {
+// TestListedRights takes, compares and restores snapshots, of a TLS cluster, as
+// ACL users that may do nothing but what the documentation lists.
+func TestListedRights(t *testing.T) {
 	const secret = "a long and winding password"
 	users := map[string]string{"streamer": streamRights, "saver": bgsaveRights, "comparer": compareRights}
 	o := clustertest.Options{Replicas: 3, TLS: true, Password: password}

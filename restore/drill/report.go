@@ -31,7 +31,7 @@ type Report struct {
 	Phases  []Phase   `json:"phases"`
 
 	// RTO is the measured time to recover: from the first node asked for to the
-	// last key compared and the last replica attached. What is done once
+	// last replica attached and the last key compared. What is done once
 	// (making or pulling the image) and what a recovery does not do (sweeping,
 	// tearing down) is not in it.
 	RTO catalog.Seconds `json:"rto_seconds"`
@@ -51,7 +51,7 @@ type Report struct {
 
 // Phase is how long one part of a drill took: "sweep", "image", "provision",
 // then the restore's own ("check", "assign", "join", "load", "functions",
-// "compare", "replicas"), and "remove". A dump is fetched and loaded in one
+// "replicas", "compare"), and "remove". A dump is fetched and loaded in one
 // stream, so there is no phase of fetching.
 type Phase struct {
 	Name    string          `json:"name"`
