@@ -118,13 +118,9 @@ func saveDump(t *testing.T, c *clustertest.Cluster, n *clustertest.Node) []byte 
 
 func recordShard(t *testing.T, shard cluster.Shard, dump []byte, put func(string, []byte) manifest.File) manifest.Shard {
 	t.Helper()
-	report, err := rdb.Inspect(t.Context(), bytes.NewReader(dump), rdb.InspectOptions{Size: int64(len(dump)), Owned: &shard.Slots})
+	report, err := rdb.Inspect(t.Context(), bytes.NewReader(dump), rdb.InspectOptions{Size: int64(len(dump)), Owned: &shard.Slots, Digest: true})
 	if err != nil {
 		t.Fatal(err)
-	}
-	counts := new(manifest.SlotCounts)
-	for n := range shard.Slots.All() {
-		counts[n] = manifest.SlotCount{Keys: report.Slots[n].Keys, Expiring: report.Slots[n].Expiring}
 	}
 	folder := fmt.Sprintf("shard-%d/", shard.Slots.Ranges()[0].First)
 	return manifest.Shard{
@@ -136,7 +132,7 @@ func recordShard(t *testing.T, shard cluster.Shard, dump []byte, put func(string
 			CRC64: fmt.Sprintf("%016x", report.CRC64), Keys: report.Keys, Expiring: report.Expiring,
 			UsedMemory: report.UsedMemory, Functions: len(report.Functions),
 		},
-		SlotIndex: put(folder+"slots.idx", manifest.EncodeSlotIndex(shard.Slots, counts)),
+		SlotIndex: put(folder+"slots.idx", manifest.NewSlotIndex(shard.Slots, report).Encode()),
 	}
 }
 

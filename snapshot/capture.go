@@ -163,11 +163,7 @@ func (r *run) record(c choice, source *collect.Source, way string, report *rdb.R
 }
 
 func (r *run) putSlotIndex(ctx context.Context, c choice, folder string, report *rdb.Report) (manifest.File, error) {
-	counts := new(manifest.SlotCounts)
-	for n := range c.shard.Slots.All() {
-		counts[n] = manifest.SlotCount{Keys: report.Slots[n].Keys, Expiring: report.Slots[n].Expiring}
-	}
-	text := manifest.EncodeSlotIndex(c.shard.Slots, counts)
+	text := manifest.NewSlotIndex(c.shard.Slots, report).Encode()
 	name := folder + "slots.idx"
 	object, err := r.writer.Put(ctx, r.object(name), bytes.NewReader(text))
 	sum := sha256.Sum256(text)

@@ -36,7 +36,11 @@ func newInspection(ctx context.Context, source *collect.Source, owned slot.Set, 
 	i := &inspection{source: source, sum: sha256.New(), tee: writer, done: make(chan struct{})}
 	go func() {
 		defer close(i.done)
-		i.report, i.damage = rdb.Inspect(ctx, reader, rdb.InspectOptions{Size: source.Size, Owned: &owned, OnProgress: onProgress})
+		// Digests are for the slot index. Names that come twice are left to a
+		// verification: finding them takes memory for each shard at once.
+		i.report, i.damage = rdb.Inspect(ctx, reader, rdb.InspectOptions{
+			Size: source.Size, Owned: &owned, Digest: true, OnProgress: onProgress,
+		})
 		// A reader that has seen enough must not hold the writer up.
 		reader.CloseWithError(errors.Join(i.damage, io.ErrClosedPipe))
 	}()

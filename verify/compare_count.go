@@ -52,15 +52,15 @@ func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s
 		return err
 	}
 	defer body.Close()
-	owned, counts, err := manifest.DecodeSlotIndex(body)
+	index, err := manifest.DecodeSlotIndex(body)
 	if err != nil {
 		return fmt.Errorf("shard %s: %w", shard.Slots, err)
 	}
-	if owned != shard.Slots {
-		return fmt.Errorf("shard %s: its slot index is of slots %s", shard.Slots, owned)
+	if index.Owned != shard.Slots {
+		return fmt.Errorf("shard %s: its slot index is of slots %s", shard.Slots, index.Owned)
 	}
-	for n := range owned.All() {
-		c.indexed[n] = int64(counts[n].Keys)
+	for n := range index.Owned.All() {
+		c.indexed[n] = int64(index.Slots[n].Keys)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/restore/drill"
 	"github.com/slotark/slotark/snapshot"
@@ -130,6 +131,28 @@ type slotMessage struct {
 	Slot     int    `json:"slot"`
 	Keys     uint32 `json:"keys"`
 	Expiring uint32 `json:"expiring"`
+	// Not of a slot index of version 1.
+	Digest        *rdb.Digest `json:"digest,omitempty"`
+	DigestVersion int         `json:"digest_version,omitempty"`
+	// Not where the slot's keys lie in more than one piece.
+	Offset int64 `json:"offset,omitempty"`
+	Bytes  int64 `json:"bytes,omitempty"`
+}
+
+func newSlotMessage(n int, x *manifest.SlotIndex) slotMessage {
+	entry := &x.Slots[n]
+	msg := slotMessage{Type: "slot", Slot: n, Keys: entry.Keys, Expiring: entry.Expiring,
+		DigestVersion: x.DigestVersion, Offset: entry.Offset, Bytes: entry.Bytes}
+	if x.DigestVersion > 0 {
+		msg.Digest = &entry.Digest
+	}
+	return msg
+}
+
+type fingerprintMessage struct {
+	Type          string     `json:"message_type"` // "fingerprint"
+	Fingerprint   rdb.Digest `json:"fingerprint"`
+	DigestVersion int        `json:"digest_version"`
 }
 
 type verificationMessage struct {

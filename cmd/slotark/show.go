@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"github.com/slotark/slotark/internal/human"
 
@@ -36,7 +35,7 @@ and which stores have it. ID is an id, its beginning, or "latest".
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&slots, "slots", false, "print each slot that holds keys: slot, keys, keys with an expiry")
+	cmd.Flags().BoolVar(&slots, "slots", false, "print each slot that holds keys: keys, keys with an expiry, digest, where they lie in the dump; and the fingerprint of all")
 	return cmd
 }
 
@@ -102,38 +101,4 @@ func shardRows(m *manifest.Manifest) [][]string {
 		})
 	}
 	return rows
-}
-
-// printSlots prints the slot indexes, shard by shard.
-func (a *app) printSlots(ctx context.Context, s *catalog.Snapshot) error {
-	for _, shard := range s.Manifest.Shards {
-		counts, err := readIndex(ctx, s, shard)
-		if err != nil {
-			return err
-		}
-		for n := range shard.Slots.All() {
-			c := counts[n]
-			if c.Keys == 0 {
-				continue
-			}
-			if a.json {
-				a.emit(slotMessage{"slot", n, c.Keys, c.Expiring})
-				continue
-			}
-			fmt.Fprintf(a.stdout, "%5d %10d %10d\n", n, c.Keys, c.Expiring)
-		}
-	}
-	return nil
-}
-
-func readIndex(ctx context.Context, s *catalog.Snapshot, shard manifest.Shard) (*manifest.SlotCounts, error) {
-	body, err := s.Open(ctx, shard.SlotIndex.Object)
-	if err != nil {
-		return nil, err
-	}
-	_, counts, err := manifest.DecodeSlotIndex(body)
-	if err := errors.Join(err, body.Close()); err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Object(shard.SlotIndex.Object), err)
-	}
-	return counts, nil
 }

@@ -52,28 +52,46 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzDecodeSlotIndex: what is accepted names each slot once, holds counts for
-// no other, and is written back to the same.
+// FuzzDecodeSlotIndex: what is accepted holds nothing of slots it does not name
+// or that are empty, has no two slots in the same bytes, and is, to the byte,
+// what is written of it.
 func FuzzDecodeSlotIndex(f *testing.F) {
-	counts := new(manifest.SlotCounts)
-	counts[1] = manifest.SlotCount{Keys: 10, Expiring: 3}
-	f.Add(manifest.EncodeSlotIndex(slot.SetOf(slot.Range{First: 0, Last: 3}, slot.Range{First: 16383, Last: 16383}), counts))
-	f.Add(manifest.EncodeSlotIndex(slot.Set{}, counts))
+	f.Add(sampleIndex().Encode())
+	f.Add((&manifest.SlotIndex{Owned: slot.Full()}).Encode())
+	f.Add((&manifest.SlotIndex{DigestVersion: 7}).Encode())
 	for _, lines := range []string{"0 1 0\n0 1 0\n", "16384 0 0\n", "0 1 2\n", "0 4294967296 0\n", "0 1 0", "\n", " 0\t1 0 \r\n", "00 01 00\n"} {
-		f.Add([]byte(indexHeader + lines))
+		f.Add([]byte(indexHeader1 + lines))
+	}
+	for _, lines := range []string{"0 1 0 " + aDigest + " 9 5\n1 1 0 " + aDigest + " 13 5\n", "0 0 0 " + aDigest + " - -\n", "0 1 0 " + aDigest + " 9223372036854775807 1\n"} {
+		f.Add([]byte(indexHeader2 + lines))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		owned, counts, err := manifest.DecodeSlotIndex(bytes.NewReader(text))
+		x, err := manifest.DecodeSlotIndex(bytes.NewReader(text))
 		if err != nil {
+			if x != nil {
+				t.Fatal("there is an index beside the error")
+			}
 			return
 		}
-		for n, c := range counts {
-			if c.Expiring > c.Keys || c.Keys > 0 && !owned.Contains(n) {
-				t.Fatalf("slot %d: %+v, owned: %v", n, c, owned.Contains(n))
+		var placed []manifest.SlotEntry
+		for n, e := range x.Slots {
+			if e.Expiring > e.Keys || e.Keys == 0 && e != (manifest.SlotEntry{}) || e.Keys > 0 && !x.Owned.Contains(n) {
+				t.Fatalf("slot %d: %+v, owned: %v", n, e, x.Owned.Contains(n))
+			}
+			for _, other := range placed {
+				if e.Bytes > 0 && e.Offset < other.Offset+other.Bytes && other.Offset < e.Offset+e.Bytes {
+					t.Fatalf("slot %d lies where another does: %+v, %+v", n, e, other)
+				}
+			}
+			if e.Bytes > 0 {
+				placed = append(placed, e)
 			}
 		}
-		ownedAgain, countsAgain, err := manifest.DecodeSlotIndex(bytes.NewReader(manifest.EncodeSlotIndex(owned, counts)))
-		if err != nil || ownedAgain != owned || *countsAgain != *counts {
+		again := x.Encode()
+		if !bytes.Equal(again, text) {
+			t.Fatalf("it is written otherwise:\n%s", again)
+		}
+		if back, err := manifest.DecodeSlotIndex(bytes.NewReader(again)); err != nil || *back != *x {
 			t.Fatalf("it comes back otherwise: %v", err)
 		}
 	})

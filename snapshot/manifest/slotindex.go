@@ -1,99 +1,127 @@
 package manifest
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
 )
 
-// slotIndexHeader opens the index: what it is, its version, its columns.
-const slotIndexHeader = "# slotark slot index 1: slot keys expiring"
-
-// SlotCount is what one slot holds.
-type SlotCount struct {
+// SlotEntry is what one slot of a dump holds, and where.
+type SlotEntry struct {
 	Keys     uint32
-	Expiring uint32 // keys with an expiry, of Keys
+	Expiring uint32     // keys with an expiry, of Keys
+	Digest   rdb.Digest // the sum over the keys; the zero value where there is none
+	// Offset and Bytes are where the slot's key records lie in the dump, where
+	// they lie in one piece. Bytes is 0 where they do not, or where there is none.
+	Offset, Bytes int64
 }
 
-// SlotCounts is what each slot of a dump holds.
-type SlotCounts [slot.Count]SlotCount
+// SlotIndex is what each slot of one dump holds. FORMAT.md describes its text.
+type SlotIndex struct {
+	Owned slot.Set // the shard's slots, also those without keys
+	// DigestVersion is the version of the digests' definition. Where it is not
+	// [rdb.DigestVersion] the digests must not be compared with any that this
+	// build computes. 0: the index is of version 1 and has no digests and no ranges.
+	DigestVersion int
+	Slots         [slot.Count]SlotEntry
+}
 
-// EncodeSlotIndex returns the index of one dump: the header and one line for
-// each slot that the shard owned, also for an empty one, so that a slot the
-// index does not name is known not to be the shard's. FORMAT.md describes it.
-func EncodeSlotIndex(owned slot.Set, counts *SlotCounts) []byte {
-	var out bytes.Buffer
-	out.WriteString(slotIndexHeader + "\n")
+// NewSlotIndex makes the index of a dump from what inspecting it found. The
+// report must come from an inspection without error; without its digests the
+// index knows no ranges either.
+func NewSlotIndex(owned slot.Set, report *rdb.Report) *SlotIndex {
+	x := &SlotIndex{Owned: owned}
+	if report.SlotDigests != nil {
+		x.DigestVersion = rdb.DigestVersion
+	}
 	for n := range owned.All() {
-		fmt.Fprintf(&out, "%d %d %d\n", n, counts[n].Keys, counts[n].Expiring)
+		entry := SlotEntry{Keys: report.Slots[n].Keys, Expiring: report.Slots[n].Expiring}
+		if x.DigestVersion > 0 {
+			at := report.SlotRanges[n]
+			entry.Digest, entry.Offset, entry.Bytes = report.SlotDigests[n], at.First, at.End-at.First
+		}
+		x.Slots[n] = entry
+	}
+	return x
+}
+
+// Digest is the sum over all slots: that of the whole dump.
+func (x *SlotIndex) Digest() rdb.Digest {
+	var sum rdb.Digest
+	for n := range x.Owned.All() {
+		sum = sum.Add(x.Slots[n].Digest)
+	}
+	return sum
+}
+
+// Fingerprint adds up the digests of a snapshot's shards: two snapshots hold
+// the same keys with the same values and expiries if their fingerprints, of one
+// digest version, are equal. The zero value is ready to be added to.
+type Fingerprint struct {
+	Digest        rdb.Digest
+	DigestVersion int // 0: not known, as an index has no digests or those of another version than the rest
+	shards        int
+}
+
+// Add takes in one shard's index.
+func (f *Fingerprint) Add(x *SlotIndex) {
+	if f.shards++; f.shards == 1 {
+		f.DigestVersion = x.DigestVersion
+	}
+	if f.DigestVersion != x.DigestVersion {
+		f.DigestVersion = 0
+	}
+	if f.DigestVersion == 0 {
+		f.Digest = rdb.Digest{}
+		return
+	}
+	f.Digest = f.Digest.Add(x.Digest())
+}
+
+// The first line says what the index is, its version, and its columns.
+const (
+	slotIndexTitle   = "# slotark slot index "
+	slotIndexHeader1 = slotIndexTitle + "1: slot keys expiring"
+	slotIndexHeader2 = slotIndexTitle + "2, digest %d: slot keys expiring digest offset bytes"
+)
+
+// header is the index's first line, without its end.
+func (x *SlotIndex) header() string {
+	if x.DigestVersion == 0 {
+		return slotIndexHeader1
+	}
+	return fmt.Sprintf(slotIndexHeader2, x.DigestVersion)
+}
+
+// Encode returns the index as text: the header and one line for each slot that
+// the shard owned, also for an empty one, so that a slot the index does not name
+// is known not to be the shard's. An index without digests is written in
+// version 1, which has no place for them.
+func (x *SlotIndex) Encode() []byte {
+	var out bytes.Buffer
+	out.WriteString(x.header() + "\n")
+	for n := range x.Owned.All() {
+		out.Write(append(x.appendLine(out.AvailableBuffer(), n), '\n'))
 	}
 	return out.Bytes()
 }
 
-// DecodeSlotIndex reads an index and returns the slots it names and what they
-// hold. Slots must ascend, so no slot can be named twice.
-func DecodeSlotIndex(r io.Reader) (slot.Set, *SlotCounts, error) {
-	lines := bufio.NewScanner(r)
-	lines.Split(wholeLines)
-	if first := lines.Scan(); lines.Err() != nil {
-		return slot.Set{}, nil, fmt.Errorf("decode slot index: %w", lines.Err())
-	} else if !first || lines.Text() != slotIndexHeader {
-		return slot.Set{}, nil, fmt.Errorf("decode slot index: line 1 is not %q", slotIndexHeader)
+// appendLine writes a slot's line, without its end.
+func (x *SlotIndex) appendLine(to []byte, n int) []byte {
+	entry := &x.Slots[n]
+	to = strconv.AppendInt(to, int64(n), 10)
+	to = strconv.AppendUint(append(to, ' '), uint64(entry.Keys), 10)
+	to = strconv.AppendUint(append(to, ' '), uint64(entry.Expiring), 10)
+	if x.DigestVersion == 0 {
+		return to
 	}
-	var owned slot.Set
-	counts := new(SlotCounts)
-	last := -1
-	for number := 2; lines.Scan(); number++ {
-		n, count, err := parseSlotLine(lines.Bytes())
-		if err != nil {
-			return slot.Set{}, nil, fmt.Errorf("decode slot index: line %d: %w", number, err)
-		}
-		if n <= last {
-			return slot.Set{}, nil, fmt.Errorf("decode slot index: line %d: slot %d after slot %d", number, n, last)
-		}
-		last = n
-		owned.Add(n)
-		counts[n] = count
+	to = append(append(to, ' '), entry.Digest.String()...)
+	if entry.Bytes == 0 {
+		return append(to, " - -"...)
 	}
-	if err := lines.Err(); err != nil {
-		return slot.Set{}, nil, fmt.Errorf("decode slot index: %w", err)
-	}
-	return owned, counts, nil
-}
-
-// wholeLines is bufio.ScanLines without its mercy for a last line that has no
-// end: "5460 12 3" could be all that is left of "5460 12 34".
-func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
-	advance, line, err := bufio.ScanLines(data, atEOF)
-	if advance > 0 && data[advance-1] != '\n' {
-		return 0, nil, errors.New("its last line is cut")
-	}
-	return advance, line, err
-}
-
-func parseSlotLine(line []byte) (int, SlotCount, error) {
-	fields := bytes.Fields(line)
-	if len(fields) != 3 {
-		return 0, SlotCount{}, fmt.Errorf("%d fields, want slot, keys and expiring", len(fields))
-	}
-	var numbers [3]uint32
-	for i, field := range fields {
-		n, err := strconv.ParseUint(string(field), 10, 32)
-		if err != nil {
-			return 0, SlotCount{}, fmt.Errorf("%q is not a number below 2^32", field)
-		}
-		numbers[i] = uint32(n)
-	}
-	if numbers[0] >= slot.Count {
-		return 0, SlotCount{}, fmt.Errorf("slot %d does not exist", numbers[0])
-	}
-	if numbers[2] > numbers[1] {
-		return 0, SlotCount{}, fmt.Errorf("slot %d: %d keys expire of %d", numbers[0], numbers[2], numbers[1])
-	}
-	return int(numbers[0]), SlotCount{Keys: numbers[1], Expiring: numbers[2]}, nil
+	to = strconv.AppendInt(append(to, ' '), entry.Offset, 10)
+	return strconv.AppendInt(append(to, ' '), entry.Bytes, 10)
 }
