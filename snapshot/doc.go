@@ -13,7 +13,8 @@
 //     else the primary.
 //  3. capture, all shards at once within a bound: collect → inspect → put. The
 //     dump passes once, in a stream. The stores see its end only after it was
-//     found sound, so a damaged dump never becomes an object.
+//     found sound, so a damaged dump never becomes an object. What the
+//     inspection saw of each slot, digests included, is its slot index.
 //  4. topology again: it must be what it was.
 //  5. manifest, last: to the primary, then to each mirror that has everything.
 //
