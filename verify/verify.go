@@ -80,6 +80,10 @@ type ShardResult struct {
 // processor, and two cores are what a small host has.
 const parallel = 4
 
+// deepParallel is how many are at level deep, where each may keep 40 MiB of
+// names.
+const deepParallel = 2
+
 // Run verifies a snapshot in every store that should have it. What is wrong
 // with the snapshot is a finding; an error is what kept the verification from
 // being done.
@@ -135,6 +139,9 @@ func (r *Report) store(ctx context.Context, o Options, store storage.Named) erro
 	results := make([]ShardResult, len(shards))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
+	if o.Level == Deep {
+		group.SetLimit(deepParallel)
+	}
 	for i, shard := range shards {
 		r.Objects += 2
 		if o.Level != Exists {

@@ -142,7 +142,8 @@ func commas(parts []string) []string {
 	return list
 }
 
-// typeCounts is "53: 33 strings, 12 sets, 8 lists", the most frequent first.
+// typeCounts is "53: 33 strings, 12 sets, 8 lists", the most frequent first, or
+// "53 strings".
 func typeCounts(d *rdb.Report) []string {
 	names := slices.SortedFunc(maps.Keys(d.Types), func(x, y string) int {
 		return cmp.Or(cmp.Compare(d.Types[y], d.Types[x]), cmp.Compare(x, y))
@@ -150,6 +151,9 @@ func typeCounts(d *rdb.Report) []string {
 	var parts []string
 	for _, name := range names {
 		parts = append(parts, strings.Replace(human.Plural(d.Types[name], name), "hashs", "hashes", 1))
+	}
+	if len(parts) == 1 {
+		return parts
 	}
 	return append([]string{human.Count(d.Keys) + ":"}, commas(parts)...)
 }

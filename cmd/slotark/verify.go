@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slotark/slotark/internal/aof"
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/human"
+	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/verify"
 	"github.com/spf13/cobra"
@@ -211,9 +213,9 @@ func (v *verifying) verifySnapshot(ctx context.Context, ref string) (bool, error
 	if v.live {
 		return v.compareLive(ctx, v.settings, snapshot)
 	}
-	show := newDisplay(v.terminal, v.json)
-	report, err := verify.Run(ctx, verify.Options{Snapshot: snapshot, Level: v.level, Progress: show.Func()})
-	show.Close()
+	report, err := shown(v.app, func(show progress.Func) (*verify.Report, error) {
+		return verify.Run(ctx, verify.Options{Snapshot: snapshot, Level: v.level, Progress: show})
+	})
 	if err != nil {
 		return false, err
 	}
@@ -223,9 +225,9 @@ func (v *verifying) verifySnapshot(ctx context.Context, ref string) (bool, error
 }
 
 func (v *verifying) verifyFile(ctx context.Context, path string) (bool, error) {
-	show := newDisplay(v.terminal, v.json)
-	report, err := verify.File(ctx, path, v.level, show.Func())
-	show.Close()
+	report, err := shown(v.app, func(show progress.Func) (*verify.FileReport, error) {
+		return verify.File(ctx, path, v.level, show)
+	})
 	if err != nil {
 		return false, err
 	}
@@ -234,9 +236,9 @@ func (v *verifying) verifyFile(ctx context.Context, path string) (bool, error) {
 }
 
 func (v *verifying) verifyAppendOnly(ctx context.Context, path string) (bool, error) {
-	show := newDisplay(v.terminal, v.json)
-	report, err := verify.AppendOnly(ctx, path, v.level, show.Func())
-	show.Close()
+	report, err := shown(v.app, func(show progress.Func) (*aof.Report, error) {
+		return verify.AppendOnly(ctx, path, v.level, show)
+	})
 	if err != nil {
 		return false, err
 	}
@@ -245,16 +247,21 @@ func (v *verifying) verifyAppendOnly(ctx context.Context, path string) (bool, er
 }
 
 func (a *app) compareLive(ctx context.Context, s *settings, snapshot *catalog.Snapshot) (bool, error) {
-	show := newDisplay(a.terminal, a.json)
-	comparison, err := verify.CompareLive(ctx, verify.CompareOptions{
-		Snapshot: snapshot, Access: s.access, Seeds: s.Cluster.Nodes, Progress: show.Func(),
+	comparison, err := shown(a, func(show progress.Func) (*verify.Comparison, error) {
+		return verify.CompareLive(ctx, verify.CompareOptions{Snapshot: snapshot, Access: s.access, Seeds: s.Cluster.Nodes, Progress: show})
 	})
-	show.Close()
 	if err != nil {
 		return false, err
 	}
 	a.printComparison(comparison)
 	return comparison.Equal(), nil
+}
+
+// shown does something and draws how far it is meanwhile.
+func shown[T any](a *app, do func(progress.Func) (T, error)) (T, error) {
+	show := newDisplay(a.terminal, a.json)
+	defer show.Close()
+	return do(show.Func())
 }
 
 // recordLimit bounds how long storing evidence may take.
