@@ -50,6 +50,8 @@ func dumpHead(d *rdb.Report) []string {
 	engine, version := verify.ServerOf(d)
 	if version == "" {
 		version = "of unknown version"
+	} else {
+		version = keyText(version, false) // a dump may say anything
 	}
 	parts := []string{fmt.Sprintf("RDB %d", d.Version), engineName(engine) + " " + version}
 	if mode := verify.ModeOf(d); mode != verify.ModeUnknown {
@@ -91,7 +93,7 @@ func dumpRows(d *rdb.Report) [][]string {
 		rows = append(rows, factRows("memory", []string{human.Size(d.UsedMemory) + " used by the server"})...)
 	}
 	if d.ReplID != "" {
-		rows = append(rows, factRows("replication", []string{d.ReplID, fmt.Sprintf("at offset %d", d.ReplOffset)})...)
+		rows = append(rows, factRows("replication", []string{keyText(d.ReplID, false), fmt.Sprintf("at offset %d", d.ReplOffset)})...)
 	}
 	return rows
 }
@@ -208,7 +210,7 @@ func biggestRows(d *rdb.Report) string {
 	return table(rows)
 }
 
-// keyText is a key's name for a person: quoted where it is not plain, and no
+// keyText is a key's name, or other text of a dump, for a person: quoted where it is not plain, and no
 // longer than leaves room beside it.
 func keyText(key string, shortened bool) string {
 	const most = 48

@@ -342,3 +342,32 @@ func TestVerifySnapshotReport(t *testing.T) {
 		want(t, exitFindings, "Of 3: 1 sound, 1 damaged, 1 not verified", "19990101T000000Z-aaaaaa").wantOneLine(t)
 	slotark(t, "", "verify", dumps[1], "latest").want(t, exitUsage, "no repository was named").wantOneLine(t)
 }
+
+// Names of keys are any bytes: a person sees them quoted where they are not
+// plain, and a program gets them whole.
+func TestBiggestKeyNames(t *testing.T) {
+	for _, test := range []struct {
+		key       string
+		shortened bool
+		text      string
+		json      string
+	}{
+		{"user:1", false, "user:1", `{"key":"user:1","db":0,"slot":7,"type":"hash","bytes":9}`},
+		{"größe", false, "größe", `{"key":"größe","db":0,"slot":7,"type":"hash","bytes":9}`},
+		{"a b", false, `"a b"`, `{"key":"a b","db":0,"slot":7,"type":"hash","bytes":9}`},
+		{"\x1b[2J", false, `"\x1b[2J"`, `{"key":"\u001b[2J","db":0,"slot":7,"type":"hash","bytes":9}`},
+		{"\xff", false, `"\xff"`, `{"key_base64":"/w==","db":0,"slot":7,"type":"hash","bytes":9}`},
+		{"long", true, "long…", `{"key":"long","shortened":true,"db":0,"slot":7,"type":"hash","bytes":9}`},
+		{strings.Repeat("k", 60), false, strings.Repeat("k", 48) + "…", `{"key":"` + strings.Repeat("k", 60) + `","db":0,"slot":7,"type":"hash","bytes":9}`},
+	} {
+		if got := keyText(test.key, test.shortened); got != test.text {
+			t.Errorf("%q is shown as %s, want %s", test.key, got, test.text)
+		}
+		report := &rdb.Report{Biggest: []rdb.KeySize{{Slot: 7, Key: test.key, Shortened: test.shortened, Family: rdb.Hash, Bytes: 9}}}
+		var out bytes.Buffer
+		writeJSON(&out, newDumpFacts(report, verify.Deep, true).Biggest[0])
+		if got := strings.TrimSpace(out.String()); got != test.json {
+			t.Errorf("%q is %s as JSON, want %s", test.key, got, test.json)
+		}
+	}
+}
