@@ -24,7 +24,7 @@ const (
 func (c *comparing) report(code, subject, detail string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.findings = append(c.findings, finding(code, subject, "%s", detail))
+	c.findings = append(c.findings, finding(code, subject, "%s", detail).Finding)
 }
 
 // judge compares the sums and counts, slot for slot, and returns the slots

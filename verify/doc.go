@@ -4,8 +4,9 @@
 // Invariant: nothing is called sound or equal that was not read. What could
 // not be read is an error or a finding, never a pass.
 //
-// [Run] looks at a snapshot's objects in the stores. [CompareLive] looks at a
-// cluster; its algorithm:
+// [Run] looks at a snapshot's objects in the stores; [File] and [AppendOnly] at
+// what lies in none, which [Find] finds. [CompareLive] looks at a cluster; its
+// algorithm:
 //
 //  1. topology: as every node sees it; each of the snapshot's shards must be
 //     owned, slot for slot, by one primary.

@@ -13,15 +13,16 @@ import (
 // FileReport is what inspecting a bare dump found.
 type FileReport struct {
 	Path         string
+	Level        Level
 	Bytes        int64
 	Dump         *rdb.Report // as far as it could be read
 	Damage       *rdb.Damage // nil where the dump is sound
 	Unverifiable bool        // the dump has no CRC64 to check (rdbchecksum no)
 }
 
-// File inspects one dump outside any repository. Damage is in the report; an
+// File inspects one dump outside any repository, at a level that inspects. Damage is in the report; an
 // error is what kept the file from being read.
-func File(ctx context.Context, path string, show progress.Func) (*FileReport, error) {
+func File(ctx context.Context, path string, level Level, show progress.Func) (*FileReport, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
@@ -33,13 +34,15 @@ func File(ctx context.Context, path string, show progress.Func) (*FileReport, er
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	task := progress.Event{Task: path, Phase: string(Parse), Total: info.Size()}
-	report := &FileReport{Path: path, Bytes: info.Size()}
-	report.Dump, err = rdb.Inspect(ctx, file, rdb.InspectOptions{Size: info.Size(), OnProgress: func(done int64, keys uint64) {
+	task := progress.Event{Task: path, Phase: string(level), Total: info.Size()}
+	report := &FileReport{Path: path, Level: level, Bytes: info.Size()}
+	options := level.options(info.Size())
+	options.OnProgress = func(done int64, keys uint64) {
 		task := task
 		task.Done, task.Keys = done, keys
 		show.Emit(task)
-	}})
+	}
+	report.Dump, err = rdb.Inspect(ctx, file, options)
 	task.Ended = true
 	show.Emit(task)
 	if errors.As(err, &report.Damage) {

@@ -22,33 +22,55 @@ type shardCheck struct {
 	snapshot *catalog.Snapshot
 	store    storage.Named
 	shard    manifest.Shard
-	findings []manifest.Finding
+	result   *ShardResult
 }
 
-// run returns what is wrong; its error is only ever a cancelled context.
-func (c *shardCheck) run(ctx context.Context) ([]manifest.Finding, error) {
+// run fills in the result; its error is only ever a cancelled context.
+func (c *shardCheck) run(ctx context.Context) error {
+	*c.result = ShardResult{Store: c.store.Name, Shard: c.shard}
 	task := progress.Event{Task: c.store.Name + " shard " + c.shard.Slots.String(), Phase: string(c.Level), Total: c.shard.Dump.Bytes}
 	c.Progress.Emit(task)
 	for _, file := range []manifest.File{c.shard.Dump.File, c.shard.SlotIndex} {
 		c.exists(ctx, file)
 	}
-	if len(c.findings) == 0 && c.Level != Exists {
+	if len(c.result.Findings) == 0 && c.Level != Exists {
 		index := c.index(ctx)
 		report := c.dump(ctx, task)
 		if report != nil && index != nil {
 			c.agree(report, index)
 		}
+		c.keep(report)
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	task.Done, task.Keys, task.Ended = task.Total, c.shard.Dump.Keys, true
 	c.Progress.Emit(task)
-	return c.findings, nil
+	return nil
 }
 
 func (c *shardCheck) report(code string, file manifest.File, format string, args ...any) {
-	c.findings = append(c.findings, finding(code, c.store.Name+": "+file.Object, format, args...))
+	c.result.Findings = append(c.result.Findings, finding(code, c.store.Name+": "+file.Object, format, args...))
+}
+
+// reportDamage reports why a dump could not be inspected to its end.
+func (c *shardCheck) reportDamage(file manifest.File, err error) {
+	var damage *rdb.Damage
+	if !errors.As(err, &damage) {
+		c.report("unreadable", file, "%s", err)
+		return
+	}
+	c.report(damage.Code, file, "%s", damage.Detail)
+	c.result.Findings[len(c.result.Findings)-1].Offset = &damage.Offset
+}
+
+// keep keeps what is said of a sound dump, and not its tables of slots.
+func (c *shardCheck) keep(report *rdb.Report) {
+	if report == nil {
+		return
+	}
+	r := c.result
+	r.Digest, r.Unverifiable, r.DuplicatesUnchecked, r.Notes = report.Digest, report.ChecksumDisabled, report.DuplicatesUnchecked, report.Notes
 }
 
 func (c *shardCheck) exists(ctx context.Context, file manifest.File) {
@@ -92,7 +114,7 @@ func (c *shardCheck) index(ctx context.Context) *manifest.SlotIndex {
 	return index
 }
 
-// dump reads the dump once: its SHA-256, and at level parse its inspection.
+// dump reads the dump once: its SHA-256, and from level parse on its inspection.
 // It returns the inspection's report where there is a sound one.
 func (c *shardCheck) dump(ctx context.Context, task progress.Event) *rdb.Report {
 	file := c.shard.Dump.File
@@ -116,32 +138,24 @@ func (c *shardCheck) dump(ctx context.Context, task progress.Event) *rdb.Report 
 		c.report("checksum", file, "its bytes give SHA-256 %s, the manifest says %s", got, file.SHA256)
 	}
 	if damage != nil {
-		c.report(damageCode(damage), file, "%s", damage)
+		c.reportDamage(file, damage)
 		return nil
 	}
 	return report
 }
 
 func (c *shardCheck) inspect(ctx context.Context, source io.Reader, task progress.Event) (*rdb.Report, error) {
-	if c.Level != Parse {
+	if !c.Level.Inspects() {
 		return nil, nil
 	}
-	return rdb.Inspect(ctx, source, rdb.InspectOptions{
-		Size: c.shard.Dump.Bytes, Owned: &c.shard.Slots,
-		OnProgress: func(done int64, keys uint64) {
-			task := task
-			task.Done, task.Keys = done, keys
-			c.Progress.Emit(task)
-		},
-	})
-}
-
-func damageCode(err error) string {
-	var damage *rdb.Damage
-	if errors.As(err, &damage) {
-		return damage.Code
+	options := c.Level.options(c.shard.Dump.Bytes)
+	options.Owned = &c.shard.Slots
+	options.OnProgress = func(done int64, keys uint64) {
+		task := task
+		task.Done, task.Keys = done, keys
+		c.Progress.Emit(task)
 	}
-	return "unreadable"
+	return rdb.Inspect(ctx, source, options)
 }
 
 // agree compares a sound dump with what the manifest and the index say of it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
@@ -24,15 +25,26 @@ const (
 	Exists   Level = "exists"   // every object is there, with its size
 	Checksum Level = "checksum" // every object's bytes give the SHA-256 of the manifest
 	Parse    Level = "parse"    // every dump is sound: structure, CRC64, keys in their slots, counts
+	Deep     Level = "deep"     // and so is every value; no name comes twice; every value is digested
 )
 
 // ParseLevel reads a level's name.
 func ParseLevel(name string) (Level, error) {
 	switch level := Level(name); level {
-	case Exists, Checksum, Parse:
+	case Exists, Checksum, Parse, Deep:
 		return level, nil
 	}
-	return "", fmt.Errorf("level %q: want %s, %s or %s", name, Exists, Checksum, Parse)
+	return "", fmt.Errorf("level %q: want %s, %s, %s or %s", name, Exists, Checksum, Parse, Deep)
+}
+
+// Inspects tells whether dumps are inspected, rather than only their bytes
+// summed. What lies outside a repository has no sum to be held against.
+func (l Level) Inspects() bool { return l == Parse || l == Deep }
+
+// options are how a dump is inspected at this level.
+func (l Level) options(size int64) rdb.InspectOptions {
+	deep := l == Deep
+	return rdb.InspectOptions{Size: size, Deep: deep, Digest: deep, Duplicates: deep}
 }
 
 // Options says what to verify.
@@ -45,14 +57,32 @@ type Options struct {
 
 // Report is what a verification found.
 type Report struct {
-	Record  catalog.Verification
-	Objects int   // looked at, over all stores
-	Read    int64 // bytes read of them; none at level exists
+	Record      catalog.Verification
+	Objects     int           // looked at, over all stores
+	Read        int64         // bytes read of them; none at level exists
+	Shards      []ShardResult // store by store, in the order of the manifest
+	Fingerprint *rdb.Digest   // of all keys, at level deep, where a store's dumps are all sound; else nil
+}
+
+// ShardResult is what came of one shard in one store.
+type ShardResult struct {
+	Store    string
+	Shard    manifest.Shard
+	Findings []catalog.Finding
+	// Of a sound dump that was inspected:
+	Digest              rdb.Digest // of its keys, at level deep
+	Unverifiable        bool       // it has no CRC64
+	DuplicatesUnchecked bool       // see rdb.Report
+	Notes               []rdb.Note
 }
 
 // parallel is how many objects are read at once: inspecting is bound by the
 // processor, and two cores are what a small host has.
 const parallel = 4
+
+// deepParallel is how many are at level deep, where each may keep 40 MiB of
+// names.
+const deepParallel = 2
 
 // Run verifies a snapshot in every store that should have it. What is wrong
 // with the snapshot is a finding; an error is what kept the verification from
@@ -83,18 +113,18 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 // absence is the finding for a store that does not have the snapshot.
-func absence(p catalog.Presence) manifest.Finding {
+func absence(p catalog.Presence) catalog.Finding {
 	if p.Err != nil {
 		return finding("store-unreachable", p.Store, "cannot be asked: %s", p.Err)
 	}
 	return finding("mirror-behind", p.Store, "does not have this snapshot")
 }
 
-func finding(code, subject, format string, args ...any) manifest.Finding {
-	return manifest.Finding{Code: code, Severity: "error", Subject: subject, Detail: fmt.Sprintf(format, args...)}
+func finding(code, subject, format string, args ...any) catalog.Finding {
+	return catalog.Finding{Finding: manifest.Finding{Code: code, Severity: "error", Subject: subject, Detail: fmt.Sprintf(format, args...)}}
 }
 
-func (r *Report) add(f ...manifest.Finding) { r.Record.Findings = append(r.Record.Findings, f...) }
+func (r *Report) add(f ...catalog.Finding) { r.Record.Findings = append(r.Record.Findings, f...) }
 
 // store verifies the snapshot as one store has it.
 func (r *Report) store(ctx context.Context, o Options, store storage.Named) error {
@@ -106,32 +136,42 @@ func (r *Report) store(ctx context.Context, o Options, store storage.Named) erro
 		r.add(*f)
 	}
 	shards := o.Snapshot.Manifest.Shards
-	results := make([][]manifest.Finding, len(shards))
+	results := make([]ShardResult, len(shards))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
+	if o.Level == Deep {
+		group.SetLimit(deepParallel)
+	}
 	for i, shard := range shards {
 		r.Objects += 2
 		if o.Level != Exists {
 			r.Read += shard.Dump.Bytes + shard.SlotIndex.Bytes
 		}
-		group.Go(func() (err error) {
-			check := &shardCheck{Options: o, snapshot: copied, store: store, shard: shard}
-			results[i], err = check.run(ctx)
-			return err
+		group.Go(func() error {
+			check := &shardCheck{Options: o, snapshot: copied, store: store, shard: shard, result: &results[i]}
+			return check.run(ctx)
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, findings := range results {
-		r.add(findings...)
+	var sum rdb.Digest
+	sound := o.Level == Deep
+	for _, result := range results {
+		r.add(result.Findings...)
+		sound = sound && len(result.Findings) == 0
+		sum = sum.Add(result.Digest)
 	}
+	if sound {
+		r.Fingerprint = &sum
+	}
+	r.Shards = append(r.Shards, results...)
 	return nil
 }
 
 // sameManifest checks that a store's manifest is byte for byte the one that
 // was read: copies must not drift.
-func sameManifest(ctx context.Context, copied *catalog.Snapshot, store storage.Named) (*manifest.Finding, error) {
+func sameManifest(ctx context.Context, copied *catalog.Snapshot, store storage.Named) (*catalog.Finding, error) {
 	want, err := manifest.Encode(copied.Manifest)
 	if err != nil {
 		return nil, err

@@ -1,33 +1,76 @@
 package main
 
 import (
-	"context"
+	"cmp"
 	"fmt"
-	"time"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/slotark/slotark/internal/aof"
 	"github.com/slotark/slotark/internal/human"
+	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/verify"
 )
 
-func verifyAppendOnly(ctx context.Context, a *app, path string) (bool, error) {
-	show := newDisplay(a.terminal, a.json)
-	report, err := verify.AppendOnly(ctx, path, show.Func())
-	show.Close()
-	if err != nil {
-		return false, err
-	}
-	a.printAppendOnly(path, report)
-	return report.Err() == nil, nil
-}
-
-func (a *app) printAppendOnly(path string, r *aof.Report) {
+func (a *app) printAppendOnly(path string, level verify.Level, r *aof.Report) {
 	if a.json {
-		a.emit(newAppendOnlyMessage(path, r))
+		a.emit(newAppendOnlyMessage(path, level, r))
 		return
 	}
-	fmt.Fprintf(a.stdout, "%s  append-only files%s\n", path, timeRange(r))
+	var bytes int64
+	for i := range r.Files {
+		bytes += r.Files[i].Bytes
+	}
+	fmt.Fprintf(a.stdout, "%s  append-only files, %s%s\n", path, human.Size(bytes), timeRange(r))
+	fmt.Fprint(a.stdout, wrapped(appendOnlyVerdict(level, r), "  "), placedRows(appendOnlyFindings(r), "    ", true))
+	if len(r.Files) > 0 {
+		fmt.Fprint(a.stdout, table(fileRows(r)))
+	}
+	commands := table(commandRows(r))
+	if r.Err() != nil && commands != "" {
+		commands = "  the commands up to the damage, not to be trusted:\n" + indented(commands)
+	}
+	fmt.Fprint(a.stdout, commands)
+	if base := r.Base(); base != nil {
+		a.printBase(base, level, soundBase(r))
+	}
+}
+
+// printBase says what the dump holds that a set begins with.
+func (a *app) printBase(base *rdb.Report, level verify.Level, sound bool) {
+	head := strings.Join(append([]string{"it begins with a dump"}, dumpHead(base)...), ", ")
+	if !sound {
+		fmt.Fprintf(a.stdout, "  %s, read up to byte %d and not to be trusted\n%s", head, base.Bytes, indented(table(dumpRows(base))))
+		return
+	}
+	rows := append(dumpRows(base), proofRows(base, level)...)
+	fmt.Fprintf(a.stdout, "  %s\n%s", head, indented(table(rows)+biggestRows(base)))
+}
+
+// appendOnlyVerdict says what a server would make of a set.
+func appendOnlyVerdict(level verify.Level, r *aof.Report) string {
+	switch {
+	case len(r.Findings) == 0:
+		return fmt.Sprintf("sound: a server loads all of it (level %s)", level)
+	case r.Err() == nil:
+		return fmt.Sprintf("sound: a server loads all of it (level %s); to look at:", level)
+	case r.Loadable():
+		return "damaged: a server with aof-load-truncated yes would start without what follows the damage, and say nothing to its clients"
+	}
+	return "damaged: a server does not start with it"
+}
+
+// soundBase tells whether there is a dump that the set begins with, and nothing
+// is wrong with it.
+func soundBase(r *aof.Report) bool {
+	return r.Base() != nil && !slices.ContainsFunc(r.Findings, func(d *aof.Damage) bool { return d.Code == aof.CodeDump })
+}
+
+// fileRows are a line for each file, as a server loads them.
+func fileRows(r *aof.Report) [][]string {
 	rows := [][]string{{"  FILE", "TYPE", "SIZE", "KEYS", "COMMANDS", "WHOLE UP TO"}}
 	for i := range r.Files {
 		f := &r.Files[i]
@@ -35,20 +78,65 @@ func (a *app) printAppendOnly(path string, r *aof.Report) {
 		if f.Dump != nil {
 			keys = human.Count(f.Dump.Keys)
 		}
-		rows = append(rows, []string{"  " + f.Name, fileType(f), human.Size(f.Bytes), keys, human.Count(f.Commands), fmt.Sprintf("byte %d", f.SafeEnd)})
+		whole := fmt.Sprintf("byte %d", f.SafeEnd)
+		if f.Lost() > 0 {
+			whole += fmt.Sprintf(", %s before its end", human.Size(f.Lost()))
+		}
+		rows = append(rows, []string{"  " + f.Name, fileType(f), human.Size(f.Bytes), keys, human.Count(f.Commands), whole})
 	}
-	fmt.Fprint(a.stdout, table(rows))
-	switch {
-	case len(r.Findings) == 0:
-		fmt.Fprintln(a.stdout, "  sound: a server loads all of it")
-	case r.Err() == nil:
-		fmt.Fprintln(a.stdout, "  sound: a server loads all of it; to look at:")
-	case r.Loadable():
-		fmt.Fprintln(a.stdout, "  damaged: a server with aof-load-truncated yes would start without what follows the damage, and say nothing to its clients")
-	default:
-		fmt.Fprintln(a.stdout, "  damaged: a server does not start with it")
+	return rows
+}
+
+// commandsTotal sums up the commands of all files of a set.
+type commandsTotal struct {
+	commands, transactions, unplaced uint64
+	names                            map[string]uint64
+}
+
+func sumCommands(r *aof.Report) commandsTotal {
+	total := commandsTotal{names: map[string]uint64{}}
+	for i := range r.Files {
+		f := &r.Files[i]
+		total.commands += f.Commands
+		total.transactions += f.Transactions
+		total.unplaced += f.Unplaced
+		for name, n := range f.Names {
+			total.names[cmp.Or(name, "unknown")] += n
+		}
 	}
-	fmt.Fprint(a.stdout, findingRows(appendOnlyFindings(r)))
+	return total
+}
+
+// namesShown is how many commands are named; --json has them all.
+const namesShown = 6
+
+// commandRows say what commands there are, and which slots they touch.
+func commandRows(r *aof.Report) [][]string {
+	total := sumCommands(r)
+	if total.commands == 0 {
+		return nil
+	}
+	names := slices.SortedFunc(maps.Keys(total.names), func(x, y string) int {
+		return cmp.Or(cmp.Compare(total.names[y], total.names[x]), cmp.Compare(x, y))
+	})
+	var parts []string
+	others := total.commands
+	for _, name := range names[:min(len(names), namesShown)] {
+		parts = append(parts, human.Count(total.names[name])+" "+name)
+		others -= total.names[name]
+	}
+	if others > 0 {
+		parts = append(parts, human.Count(others)+" others")
+	}
+	rows := factRows("commands", append([]string{human.Count(total.commands) + ":"}, commas(parts)...))
+	if total.transactions > 0 {
+		rows = append(rows, factRows("", []string{human.Plural(total.transactions, "transaction")})...)
+	}
+	standalone := r.Base() != nil && verify.ModeOf(r.Base()) == verify.ModeStandalone
+	if slots := r.Slots(); slots.Len() > 0 && !standalone {
+		rows = append(rows, slotRows(slots, "touched by commands")...)
+	}
+	return rows
 }
 
 // fileType is "base" or "incr"; the one file of an old server is neither.
@@ -67,51 +155,17 @@ func timeRange(r *aof.Report) string {
 	return fmt.Sprintf(", commands of %s to %s", human.Moment(first), human.Moment(last))
 }
 
-func appendOnlyFindings(r *aof.Report) []manifest.Finding {
-	var findings []manifest.Finding
+func appendOnlyFindings(r *aof.Report) []catalog.Finding {
+	var findings []catalog.Finding
 	for _, d := range r.Findings {
-		subject := fmt.Sprintf("%s byte %d", d.File, d.Offset)
-		if d.Line > 0 {
-			subject = fmt.Sprintf("%s line %d", d.File, d.Line)
+		f := catalog.Finding{Finding: manifest.Finding{Code: d.Code, Severity: string(d.Severity), Subject: d.File, Detail: d.Detail}}
+		switch {
+		case d.Line > 0:
+			f.Subject += fmt.Sprintf(" line %d", d.Line)
+		case !strings.HasPrefix(d.Code, "manifest") && d.Code != aof.CodeMissing && d.Code != aof.CodeUnnamed:
+			f.Offset = &d.Offset
 		}
-		findings = append(findings, manifest.Finding{Code: d.Code, Severity: string(d.Severity), Subject: subject, Detail: d.Detail})
+		findings = append(findings, f)
 	}
 	return findings
-}
-
-type appendOnlyMessage struct {
-	Type     string                  `json:"message_type"` // "append_only"
-	Path     string                  `json:"path"`
-	Sound    bool                    `json:"sound"`
-	Loadable bool                    `json:"loadable"` // with aof-load-truncated yes, perhaps without its end
-	Files    []appendOnlyFileMessage `json:"files"`
-	First    *time.Time              `json:"first,omitempty"`
-	Last     *time.Time              `json:"last,omitempty"`
-	Findings []manifest.Finding      `json:"findings,omitempty"`
-}
-
-type appendOnlyFileMessage struct {
-	Name     string `json:"name"`
-	Type     string `json:"type"` // "base", "incr", or "-" for the one file of an old server
-	Bytes    int64  `json:"bytes"`
-	Keys     uint64 `json:"keys"` // of the dump it begins with
-	Commands uint64 `json:"commands"`
-	SafeEnd  int64  `json:"whole_bytes"` // behind the last command that is whole
-}
-
-func newAppendOnlyMessage(path string, r *aof.Report) appendOnlyMessage {
-	msg := appendOnlyMessage{Type: "append_only", Path: path, Sound: r.Err() == nil, Loadable: r.Loadable(),
-		Files: []appendOnlyFileMessage{}, Findings: appendOnlyFindings(r)}
-	if first, last := r.Range(); !first.IsZero() {
-		msg.First, msg.Last = &first, &last
-	}
-	for i := range r.Files {
-		f := &r.Files[i]
-		file := appendOnlyFileMessage{Name: f.Name, Type: fileType(f), Bytes: f.Bytes, Commands: f.Commands, SafeEnd: f.SafeEnd}
-		if f.Dump != nil {
-			file.Keys = f.Dump.Keys
-		}
-		msg.Files = append(msg.Files, file)
-	}
-	return msg
 }

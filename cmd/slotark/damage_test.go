@@ -88,7 +88,7 @@ func TestDamagedObjectNeverVerifies(t *testing.T) {
 				slotark(t, password, append([]string{"verify", "latest"}, stores...)...).want(t, exitFindings, "repo", filepath.Base(name))
 			}
 			rewrite(t, path, whole)
-			slotark(t, password, append([]string{"verify", "latest"}, stores...)...).want(t, exitDone, "sound at level parse")
+			slotark(t, password, append([]string{"verify", "latest"}, stores...)...).want(t, exitDone, "sound at level deep")
 		})
 	}
 	// A restore passes a damaged copy over.

@@ -28,7 +28,7 @@ func TestS3SeedAndReplay(t *testing.T) {
 			args := append([]string{"snapshot", "--node", c.Addrs()[4], "--collect", way}, repo...)
 			slotark(t, password, args...).want(t, exitDone, "20,000 keys in 16384 slots", "eu-west-1 stored", "us-east-1 stored", "by "+way)
 			slotark(t, password, append([]string{"list"}, repo...)...).want(t, exitDone, "20,000", "2 of 2")
-			slotark(t, password, append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level parse in eu-west-1 and us-east-1")
+			slotark(t, password, append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level deep in eu-west-1 and us-east-1")
 			c.Kill()
 
 			seeded := filepath.Join(t.TempDir(), "seeded")
@@ -39,7 +39,7 @@ func TestS3SeedAndReplay(t *testing.T) {
 			targets := emptyNodes(t, 6)
 			slotark(t, password, append([]string{"restore", "latest", "--to", strings.Join(targets, ",")}, repo...)...).
 				want(t, exitDone, "equal: 20,000 keys in 16384 slots", "+ ")
-			slotark(t, password, append([]string{"list"}, repo...)...).want(t, exitDone, "parse, ")
+			slotark(t, password, append([]string{"list"}, repo...)...).want(t, exitDone, "deep, ")
 		})
 	}
 }

@@ -176,7 +176,7 @@ func TestInterruptedSnapshot(t *testing.T) {
 func wantNoneOrWhole(t *testing.T, o outcome, args []string, left func(*testing.T) []string) (interrupted int) {
 	t.Helper()
 	if o.code == exitDone {
-		slotark(t, "", append([]string{"verify", "latest"}, args...)...).want(t, exitDone, "sound at level parse")
+		slotark(t, "", append([]string{"verify", "latest"}, args...)...).want(t, exitDone, "sound at level deep")
 		slotark(t, "", append([]string{"list"}, args...)...).want(t, exitDone, "2 of 2")
 		return 0
 	}
@@ -207,7 +207,7 @@ func TestKilledSnapshot(t *testing.T) {
 		}
 	}
 	slotark(t, password, snapshot...).want(t, exitDone, "is whole")
-	slotark(t, "", append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level parse")
+	slotark(t, "", append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level deep")
 	wantSameSettings(t, before, c.Addrs())
 }
 
@@ -233,7 +233,7 @@ func TestInterruptedRestore(t *testing.T) {
 				t.Errorf("%s is gone", name)
 			}
 		}
-		slotark(t, "", "list", "--repo", repo).want(t, exitDone, "parse, ")
+		slotark(t, "", "list", "--repo", repo).want(t, exitDone, "deep, ")
 	})
 }
 

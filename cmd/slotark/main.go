@@ -52,6 +52,12 @@ var (
 	errUsage = errors.New("wrong usage")
 )
 
+// toldError is an error that the verb has told a person when it came, because it
+// went on with something else.
+type toldError struct{ error }
+
+func (t toldError) Unwrap() error { return t.error }
+
 // usageError is an error in the command line or the configuration.
 type usageError struct{ error }
 
@@ -103,7 +109,8 @@ func exitCode(ctx context.Context, err error) int {
 
 // explain says on stderr why the program ends: one line, and one for each hint.
 func (a *app) explain(err error, code int) {
-	if err == nil || errors.Is(err, errFindings) {
+	var told toldError
+	if err == nil || errors.Is(err, errFindings) || !a.json && errors.As(err, &told) {
 		return
 	}
 	text := oneLine(err)
@@ -123,6 +130,11 @@ func (a *app) explain(err error, code int) {
 	if errors.As(err, &invalid) { // several things to mend, a line each
 		text = err.Error()
 	}
+	a.tell(text, err)
+}
+
+// tell says what failed, and what to do.
+func (a *app) tell(text string, err error) {
 	for line := range strings.SplitSeq(text, "\n") {
 		fmt.Fprintf(a.stderr, "slotark: %s\n", line)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -153,48 +152,6 @@ type fingerprintMessage struct {
 	Type          string     `json:"message_type"` // "fingerprint"
 	Fingerprint   rdb.Digest `json:"fingerprint"`
 	DigestVersion int        `json:"digest_version"`
-}
-
-type verificationMessage struct {
-	Type string `json:"message_type"` // "verification"
-	catalog.Verification
-	Cluster string `json:"cluster"`
-	Objects int    `json:"objects"`
-	Read    int64  `json:"bytes_read"`
-}
-
-func newVerificationMessage(s *catalog.Snapshot, r *verify.Report) verificationMessage {
-	return verificationMessage{"verification", r.Record, s.Manifest.Cluster, r.Objects, r.Read}
-}
-
-type fileMessage struct {
-	Type         string             `json:"message_type"` // "file"
-	Path         string             `json:"path"`
-	Bytes        int64              `json:"bytes"`
-	Sound        bool               `json:"sound"`
-	Unverifiable bool               `json:"unverifiable,omitempty"`
-	RDBVersion   int                `json:"rdb_version,omitempty"`
-	Engine       string             `json:"engine,omitempty"`
-	Created      *time.Time         `json:"created,omitempty"`
-	Keys         uint64             `json:"keys"`
-	Expiring     uint64             `json:"expiring"`
-	Types        map[string]uint64  `json:"types,omitempty"`
-	Findings     []manifest.Finding `json:"findings,omitempty"`
-}
-
-func newFileMessage(r *verify.FileReport) fileMessage {
-	msg := fileMessage{Type: "file", Path: r.Path, Bytes: r.Bytes, Sound: r.Damage == nil, Unverifiable: r.Unverifiable}
-	if d := r.Dump; d != nil {
-		msg.RDBVersion, msg.Engine, msg.Keys, msg.Expiring, msg.Types = d.Version, d.Engine, d.Keys, d.Expiring, d.Types
-		if !d.Created.IsZero() {
-			msg.Created = &d.Created
-		}
-	}
-	if r.Damage != nil {
-		msg.Findings = []manifest.Finding{{Code: r.Damage.Code, Severity: "error",
-			Subject: fmt.Sprintf("byte %d", r.Damage.Offset), Detail: r.Damage.Detail}}
-	}
-	return msg
 }
 
 type comparisonMessage struct {

@@ -41,7 +41,7 @@ func TestUsage(t *testing.T) {
 		{"restore to both", restore("--to", "a:1", "--to-dir", dir), []string{"either --to ADDR,... or --to-dir DIR"}},
 		{"at without a folder", restore("--to", "a:1", "--at", "b:1"), []string{"--at goes with --to-dir"}},
 		{"replicas below none", restore("--to", "a:1", "--replicas", "-2"), []string{"--replicas -2"}},
-		{"bad level", append([]string{"verify", "latest", "--level", "all"}, repo...), []string{`level "all": want exists, checksum or parse`}},
+		{"bad level", append([]string{"verify", "latest", "--level", "all"}, repo...), []string{`level "all": want exists, checksum, parse or deep`}},
 		{"no repository named", list(), []string{"no repository was named", "--repo"}},
 		{"no node named", append([]string{"snapshot"}, repo...), []string{"no node of the cluster was named", "--node"}},
 		{"no node to compare with", append([]string{"verify", "latest", "--live"}, repo...), []string{"no node of the cluster was named"}},
@@ -198,7 +198,7 @@ snapshot:
 	run("snapshot").want(t, exitDone, "prod  3 shards", "by stream", "store stored   mirror stored", "600 keys in 16384 slots")
 	run("list").want(t, exitDone, "600", "2 of 2")
 	run("show", "latest").want(t, exitDone, "prod, 3 shards", "2 of 2")
-	run("verify", "latest").want(t, exitDone, "sound at level parse in store and mirror")
+	run("verify", "latest").want(t, exitDone, "sound at level deep in store and mirror")
 	run("verify", "latest", "--live").want(t, exitDone, "equal: 600 keys")
 	if left := objects(t, filepath.Join(dir, "store", "prod")); !slices.ContainsFunc(left, func(name string) bool { return strings.HasSuffix(name, "manifest.json") }) {
 		t.Errorf("the store is not beside the file: %v", objects(t, dir))

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"github.com/slotark/slotark/internal/human"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/slotark/slotark/internal/aof"
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/human"
+	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/verify"
 	"github.com/spf13/cobra"
@@ -23,80 +25,120 @@ func newVerifyCommand(a *app) *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify ID|FILE|FOLDER ...",
-		Short: "Prove that a snapshot, a bare dump.rdb or an appendonlydir is whole",
-		Long: `Verify snapshots in every store that should have them, bare dump files, or a
-server's append-only files (their folder, their manifest, or the one file that
-servers before 7.0 wrote).
+		Short: "Prove that snapshots, dumps and append-only files are whole",
+		Long: `Verify snapshots in every store that should have them, dumps, a server's
+append-only files (their folder, their manifest, or the one file that servers
+before 7.0 wrote), or all of these that a folder holds, such as a data folder.
 
 Levels, each with all that comes before it:
-  exists    every object is there and has its size
+  exists    every object of a snapshot is there and has its size
   checksum  every object's bytes give the SHA-256 of the manifest
   parse     every dump is sound: structure, CRC64, every key in a slot of its
             shard, keys per slot as recorded
+  deep      and so is every value in it: its own structure, no name twice, and
+            a digest of all of them
+
+What lies in no repository has nothing to be held against but itself: there the
+levels are parse and deep.
 
 With --live the running cluster at --node is compared with the snapshot instead,
 slot by slot and key by key: after a restore by --to-dir, for example.
+
+Of several the others are still verified where one cannot be; the exit status is
+3 if any is damaged, else that of the first that could not be verified.
 ` + exitStatus,
 		Example: `  slotark verify latest --repo /var/backups/redis
   slotark verify 20260131T02 --level checksum --repo 's3://acme-eu/redis?region=eu-west-1'
-  slotark verify /var/lib/redis/dump.rdb
-  slotark verify /var/lib/redis/appendonlydir
+  slotark verify dump.rdb --level parse
+  slotark verify /var/lib/redis
   slotark verify latest --live --node 10.0.2.10:6379 --repo /var/backups/redis`,
 		Args: atLeastOneID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			sound := true
-			for _, arg := range args {
-				ok, err := runVerify(cmd.Context(), a, cmd, o, arg)
-				if err != nil {
-					return err
-				}
-				sound = sound && ok
-			}
-			if !sound {
-				return errFindings
-			}
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return runVerify(cmd.Context(), a, cmd, o, args) },
 	}
-	cmd.Flags().StringVar(&o.level, "level", string(verify.Parse), "how much to prove: exists, checksum or parse")
+	cmd.Flags().StringVar(&o.level, "level", string(verify.Deep), "how much to prove: exists, checksum, parse or deep")
 	cmd.Flags().BoolVar(&o.live, "live", false, "compare the running cluster at --node with the snapshot")
 	return cmd
 }
 
-// runVerify verifies one snapshot or file, prints what came of it, and tells
-// whether it is sound.
-func runVerify(ctx context.Context, a *app, cmd *cobra.Command, o verifyOptions, what string) (bool, error) {
+// verifying is one run of verify.
+type verifying struct {
+	*app
+	level    verify.Level
+	live     bool
+	settings *settings // nil where no snapshot is asked for
+	sound    int
+	damaged  int
+	failures []error
+}
+
+// subject is one thing that is to be verified.
+type subject struct {
+	snapshot string         // what names it; "": it is in no repository
+	target   *verify.Target // in no repository
+	folder   string         // of the first of what a folder holds: its path
+	found    *verify.Found  // what that holds
+	err      error          // why there is nothing to be verified
+}
+
+// runVerify verifies each of several things, prints what came of each, and
+// returns an error unless all of them are sound.
+func runVerify(ctx context.Context, a *app, cmd *cobra.Command, o verifyOptions, args []string) error {
 	level, err := verify.ParseLevel(o.level)
 	if err != nil {
-		return false, usageError{err}
+		return usageError{err}
 	}
-	if isFile(what) {
-		return verifyPath(ctx, a, what)
+	v := &verifying{app: a, level: level, live: o.live}
+
+	// What a person has to correct comes before anything is read.
+	for _, arg := range args {
+		if isFile(arg) {
+			err = v.checkPath(arg)
+		} else if v.settings == nil {
+			v.settings, err = a.settings(ctx, cmd, v.needs())
+		}
+		if err != nil {
+			return err
+		}
 	}
-	need := needStores
-	if o.live {
-		need |= needCluster
+
+	subjects := v.subjects(args)
+	for _, s := range subjects {
+		if s.found != nil {
+			v.printFolder(s.folder, s.found)
+		}
+		if err := v.verify(ctx, s, len(subjects) == 1); err != nil {
+			return err
+		}
 	}
-	s, err := a.settings(ctx, cmd, need)
-	if err != nil {
-		return false, err
+	if len(subjects) > 1 {
+		v.printSummary(len(subjects))
 	}
-	repository, snapshot, err := s.find(ctx, what)
-	if err != nil {
-		return false, err
+	switch {
+	case v.damaged > 0:
+		return errFindings
+	case len(v.failures) > 0:
+		return toldError{v.failures[0]}
 	}
-	if o.live {
-		return a.compareLive(ctx, s, snapshot)
+	return nil
+}
+
+func (v *verifying) needs() need {
+	if v.live {
+		return needStores | needCluster
 	}
-	show := newDisplay(a.terminal, a.json)
-	report, err := verify.Run(ctx, verify.Options{Snapshot: snapshot, Level: level, Progress: show.Func()})
-	show.Close()
-	if err != nil {
-		return false, err
+	return needStores
+}
+
+// checkPath refuses flags that mean nothing for what is in no repository.
+func (v *verifying) checkPath(path string) error {
+	if v.live {
+		return usageError{fmt.Errorf("--live compares a cluster with a snapshot, and %s is a path", path)}
 	}
-	a.printVerification(snapshot, report)
-	a.keepRecord(ctx, repository, catalog.VerificationName(snapshot.Manifest.Cluster, snapshot.Manifest.ID, report.Record.ID), report.Record)
-	return report.Record.Sound, nil
+	if !v.level.Inspects() {
+		return hint.Add(usageError{fmt.Errorf("--level %s is for snapshots: %s has no manifest to be held against", v.level, path)},
+			"--level parse or --level deep")
+	}
+	return nil
 }
 
 // isFile tells a path from an id: what looks like a path or is there as a file.
@@ -108,40 +150,118 @@ func isFile(what string) bool {
 	return err == nil
 }
 
-// verifyPath verifies what is not in a repository: a dump, or append-only files.
-func verifyPath(ctx context.Context, a *app, path string) (bool, error) {
-	appendOnly, err := verify.IsAppendOnly(path)
-	if err != nil {
-		return false, err
+// subjects are what the arguments stand for: a folder for all that it holds.
+func (v *verifying) subjects(args []string) []subject {
+	var all []subject
+	for _, arg := range args {
+		if !isFile(arg) {
+			all = append(all, subject{snapshot: arg})
+			continue
+		}
+		found, err := verify.Find(arg)
+		if err != nil {
+			all = append(all, subject{err: err})
+			continue
+		}
+		for i := range found.Targets {
+			s := subject{target: &found.Targets[i]}
+			if found.Folder && i == 0 {
+				s.folder, s.found = arg, found
+			}
+			all = append(all, s)
+		}
 	}
-	if appendOnly {
-		return verifyAppendOnly(ctx, a, path)
-	}
-	return verifyFile(ctx, a, path)
+	return all
 }
 
-func verifyFile(ctx context.Context, a *app, path string) (bool, error) {
-	show := newDisplay(a.terminal, a.json)
-	report, err := verify.File(ctx, path, show.Func())
-	show.Close()
+// verify verifies one of them and counts what came of it. An error ends the
+// run: it is the only one that was asked for, or there is no time for more.
+func (v *verifying) verify(ctx context.Context, s subject, only bool) error {
+	sound, err := false, s.err
+	switch {
+	case err != nil:
+	case s.target == nil:
+		sound, err = v.verifySnapshot(ctx, s.snapshot)
+	case s.target.AppendOnly:
+		sound, err = v.verifyAppendOnly(ctx, s.target.Path)
+	default:
+		sound, err = v.verifyFile(ctx, s.target.Path)
+	}
+	switch {
+	case err != nil && (only || ctx.Err() != nil):
+		return err
+	case err != nil:
+		v.failures = append(v.failures, err)
+		v.printFailure(err)
+	case sound:
+		v.sound++
+	default:
+		v.damaged++
+	}
+	if err == nil && !only && !v.json {
+		fmt.Fprintln(v.stdout) // the next report, or the summary, follows
+	}
+	return nil
+}
+
+// verifySnapshot verifies one snapshot, or compares the cluster with it.
+func (v *verifying) verifySnapshot(ctx context.Context, ref string) (bool, error) {
+	repository, snapshot, err := v.settings.find(ctx, ref)
 	if err != nil {
 		return false, err
 	}
-	a.printFile(report)
+	if v.live {
+		return v.compareLive(ctx, v.settings, snapshot)
+	}
+	report, err := shown(v.app, func(show progress.Func) (*verify.Report, error) {
+		return verify.Run(ctx, verify.Options{Snapshot: snapshot, Level: v.level, Progress: show})
+	})
+	if err != nil {
+		return false, err
+	}
+	v.printVerification(snapshot, report)
+	v.keepRecord(ctx, repository, catalog.VerificationName(snapshot.Manifest.Cluster, snapshot.Manifest.ID, report.Record.ID), report.Record)
+	return report.Record.Sound, nil
+}
+
+func (v *verifying) verifyFile(ctx context.Context, path string) (bool, error) {
+	report, err := shown(v.app, func(show progress.Func) (*verify.FileReport, error) {
+		return verify.File(ctx, path, v.level, show)
+	})
+	if err != nil {
+		return false, err
+	}
+	v.printFile(report)
 	return report.Damage == nil, nil
 }
 
-func (a *app) compareLive(ctx context.Context, s *settings, snapshot *catalog.Snapshot) (bool, error) {
-	show := newDisplay(a.terminal, a.json)
-	comparison, err := verify.CompareLive(ctx, verify.CompareOptions{
-		Snapshot: snapshot, Access: s.access, Seeds: s.Cluster.Nodes, Progress: show.Func(),
+func (v *verifying) verifyAppendOnly(ctx context.Context, path string) (bool, error) {
+	report, err := shown(v.app, func(show progress.Func) (*aof.Report, error) {
+		return verify.AppendOnly(ctx, path, v.level, show)
 	})
-	show.Close()
+	if err != nil {
+		return false, err
+	}
+	v.printAppendOnly(path, v.level, report)
+	return report.Err() == nil, nil
+}
+
+func (a *app) compareLive(ctx context.Context, s *settings, snapshot *catalog.Snapshot) (bool, error) {
+	comparison, err := shown(a, func(show progress.Func) (*verify.Comparison, error) {
+		return verify.CompareLive(ctx, verify.CompareOptions{Snapshot: snapshot, Access: s.access, Seeds: s.Cluster.Nodes, Progress: show})
+	})
 	if err != nil {
 		return false, err
 	}
 	a.printComparison(comparison)
 	return comparison.Equal(), nil
+}
+
+// shown does something and draws how far it is meanwhile.
+func shown[T any](a *app, do func(progress.Func) (T, error)) (T, error) {
+	show := newDisplay(a.terminal, a.json)
+	defer show.Close()
+	return do(show.Func())
 }
 
 // recordLimit bounds how long storing evidence may take.
@@ -158,78 +278,52 @@ func (a *app) keepRecord(ctx context.Context, repository *catalog.Repository, na
 	}
 }
 
-func (a *app) printVerification(s *catalog.Snapshot, r *verify.Report) {
+// printFolder says what a folder was found to hold.
+func (a *app) printFolder(path string, found *verify.Found) {
+	sets := 0
+	for _, target := range found.Targets {
+		if target.AppendOnly {
+			sets++
+		}
+	}
+	dumps := len(found.Targets) - sets
 	if a.json {
-		a.emit(newVerificationMessage(s, r))
+		a.emit(folderFoundMessage{"folder", path, dumps, sets, found.Unfinished})
 		return
 	}
-	m := s.Manifest
-	fmt.Fprintf(a.stdout, "%s  %s, taken %s, %s, %s keys\n", m.ID, m.Cluster, human.Moment(m.Started), dumpLine(m), human.Count(m.Keys()))
-	if r.Record.Sound {
-		fmt.Fprintf(a.stdout, "  sound at level %s in %s: %s, %s read in %s\n", r.Record.Level, strings.Join(r.Record.Stores, " and "),
-			human.Plural(r.Objects, "object"), human.Size(r.Read), human.Duration(r.Record.Ended.Sub(r.Record.Started)))
-		return
+	var parts []string
+	if dumps > 0 {
+		parts = append(parts, human.Plural(dumps, "dump"))
 	}
-	fmt.Fprintf(a.stdout, "  damaged: %s\n", human.Plural(len(r.Record.Findings), "finding"))
-	var rows [][]string
-	for _, f := range r.Record.Findings {
-		rows = append(rows, []string{"    " + f.Code, f.Subject, f.Detail})
+	if sets > 0 {
+		parts = append(parts, human.Plural(sets, "set")+" of append-only files")
 	}
-	fmt.Fprint(a.stdout, table(rows))
-	fmt.Fprintln(a.stdout, "Restore from a store without findings, or from another snapshot: slotark list")
+	text := fmt.Sprintf("%s holds %s", path, human.List(parts))
+	if len(found.Unfinished) > 0 {
+		text += fmt.Sprintf("; passed over, not written to the end: %s", strings.Join(found.Unfinished, ", "))
+	}
+	fmt.Fprintf(a.stdout, "%s\n\n", text)
 }
 
-func (a *app) printFile(r *verify.FileReport) {
+// printFailure tells why one of several things could not be verified.
+func (a *app) printFailure(err error) {
 	if a.json {
-		a.emit(newFileMessage(r))
+		a.emit(verifyErrorMessage{"verify_error", oneLine(err), hints(err)})
 		return
 	}
-	d := r.Dump
-	head := r.Path
-	if d != nil && d.Version > 0 {
-		head += fmt.Sprintf("  RDB %d, %s %s", d.Version, engineName(d.Engine), auxVersion(d.Aux))
-		if !d.Created.IsZero() {
-			head += ", written " + human.Moment(d.Created)
-		}
-	}
-	fmt.Fprintf(a.stdout, "%s, %s\n", head, human.Size(r.Bytes))
-	if r.Damage != nil {
-		fmt.Fprintf(a.stdout, "  damaged: 1 finding\n    %s\nWhat comes after the damage was not read; what came before it cannot be trusted.\n", r.Damage)
+	a.tell(oneLine(err), err)
+}
+
+func (v *verifying) printSummary(asked int) {
+	if v.json {
+		v.emit(verifySummaryMessage{"verify_summary", v.sound, v.damaged, len(v.failures)})
 		return
 	}
-	fmt.Fprintf(a.stdout, "  sound: %s keys, %s of them expiring%s\n", human.Count(d.Keys), human.Count(d.Expiring), typeCounts(d.Types))
-	if r.Unverifiable {
-		fmt.Fprintln(a.stdout, "  unverifiable: it has no CRC64 (rdbchecksum no), so a flipped bit inside a value could not be seen")
+	text := fmt.Sprintf("%d sound, %d damaged", v.sound, v.damaged)
+	if len(v.failures) > 0 {
+		text += fmt.Sprintf(", %d not verified", len(v.failures))
 	}
-}
-
-// auxVersion is the server's version as the dump's AUX fields give it.
-func auxVersion(aux map[string]string) string {
-	for _, name := range []string{"redis-ver", "valkey-ver"} {
-		if v := aux[name]; v != "" {
-			return v
-		}
-	}
-	return "of unknown version"
-}
-
-// typeCounts is ": 40 hashes, 60 strings", the most frequent first.
-func typeCounts(types map[string]uint64) string {
-	names := make([]string, 0, len(types))
-	for name := range types {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(x, y string) int { return int(int64(types[y]) - int64(types[x])) })
-	text := ""
-	for i, name := range names {
-		if i == 0 {
-			text = ": "
-		} else {
-			text += ", "
-		}
-		text += fmt.Sprintf("%s %s", human.Count(types[name]), name)
-	}
-	return text
+	fmt.Fprintf(v.stdout, "Of %d: %s\n", asked, text)
 }
 
 func (a *app) printComparison(c *verify.Comparison) {
@@ -246,12 +340,7 @@ func comparisonText(c *verify.Comparison) string {
 		return fmt.Sprintf("equal: %s keys in %d slots, every one as in the snapshot%s; compared in %s\n",
 			human.Count(c.Keys), c.Slots, expiredNote(c.Expired), human.Duration(c.Elapsed))
 	}
-	text := fmt.Sprintf("NOT equal: %s\n", human.Plural(len(c.Findings), "finding"))
-	var rows [][]string
-	for _, f := range c.Findings {
-		rows = append(rows, []string{"  " + f.Code, f.Subject, f.Detail})
-	}
-	return text + table(rows)
+	return fmt.Sprintf("NOT equal: %s\n", human.Plural(len(c.Findings), "finding")) + findingRows(c.Findings)
 }
 
 func expiredNote(expired uint64) string {

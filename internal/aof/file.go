@@ -85,7 +85,9 @@ func (s *set) readFile(f fs.File, file *FileReport) error {
 // readDump inspects the dump a file begins with, and tells whether anything
 // follows it.
 func (s *set) readDump(src io.Reader, file *FileReport) (more bool, err error) {
-	file.Dump, err = rdb.Inspect(s.ctx, src, rdb.InspectOptions{Size: file.Bytes, Digest: s.options.Digest})
+	file.Dump, err = rdb.Inspect(s.ctx, src, rdb.InspectOptions{
+		Size: file.Bytes, Digest: s.options.Digest, Deep: s.options.Deep, Duplicates: s.options.Deep,
+	})
 	var d *rdb.Damage
 	switch {
 	case err == nil:

@@ -30,6 +30,7 @@ var ErrNoManifest = errors.New("no manifest")
 // InspectOptions say how a set is inspected.
 type InspectOptions struct {
 	Digest     bool                           // digest the values of the dumps, see rdb.InspectOptions
+	Deep       bool                           // check their structure too, and that no name comes twice
 	OnProgress func(file string, bytes int64) // nil: none
 }
 

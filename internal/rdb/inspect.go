@@ -44,10 +44,13 @@ type Report struct {
 	ReplOffset     int64             // AUX repl-offset
 	Keys, Expiring uint64
 	MaxDB          int               // the highest database that holds a key
+	Databases      []DBSize          // that hold a key, the first 256
 	Types          map[string]uint64 // keys by [Family]
+	Biggest        []KeySize         // the ten that take most of the dump, the largest first
 	Functions      []string          // SHA-256 of each library's code, hex
 	Modules        []string          // whose values or data the dump holds, sorted
 	Slots          [slot.Count]SlotCount
+	SlotsAnnounced bool     // slot by slot, as a cluster node does since Redis 7.4 and Valkey 8
 	Digest         Digest   // of all keys, where asked for
 	SlotDigests    []Digest // by slot, where asked for; else nil
 	Imports        slot.Set // slots whose migration to this node was under way (Valkey 9)
@@ -97,6 +100,7 @@ type inspection struct {
 	options    InspectOptions
 	report     *Report
 	families   [familyCount]uint64
+	sizes      keySizes
 	db         int
 	announced  announcement
 	ranges     rangeTracker
@@ -161,6 +165,7 @@ func (i *inspection) addKey(rec *Record) error {
 	}
 	report.MaxDB = max(report.MaxDB, rec.DB)
 	i.families[rec.Family]++
+	i.sizes.add(rec)
 	if rec.Family == Module {
 		i.addModule(rec.Name)
 	}
@@ -191,6 +196,8 @@ func (i *inspection) addFact(rec *Record, r *Reader) {
 		if i.duplicates != nil && i.options.Size > 0 {
 			i.duplicates.announce(rec.Keys, r.in.remaining())
 		}
+	case KindSlotInfo:
+		report.SlotsAnnounced = true
 	case KindFunction:
 		sum := sha256.Sum256(rec.Value)
 		report.Functions = append(report.Functions, hex.EncodeToString(sum[:]))
@@ -216,6 +223,7 @@ func (i *inspection) finish(r *Reader) {
 			report.Types[Family(family).String()] = keys
 		}
 	}
+	i.sizes.report(report)
 	slices.Sort(report.Modules)
 	report.DuplicatesUnchecked = i.duplicates != nil && i.duplicates.unchecked || r.digester != nil && r.digester.unchecked
 	report.UsedMemory = auxInt(report.Aux, "used-mem")

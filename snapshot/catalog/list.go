@@ -23,14 +23,20 @@ const maxReads = 16
 
 // Verification is the record of one `slotark verify` of a snapshot.
 type Verification struct {
-	ID       manifest.ID        `json:"id"`
-	Snapshot manifest.ID        `json:"snapshot"`
-	Level    string             `json:"level"`
-	Started  time.Time          `json:"started"`
-	Ended    time.Time          `json:"ended"`
-	Stores   []string           `json:"stores"` // those that were read
-	Sound    bool               `json:"sound"`
-	Findings []manifest.Finding `json:"findings,omitempty"`
+	ID       manifest.ID `json:"id"`
+	Snapshot manifest.ID `json:"snapshot"`
+	Level    string      `json:"level"`
+	Started  time.Time   `json:"started"`
+	Ended    time.Time   `json:"ended"`
+	Stores   []string    `json:"stores"` // those that were read
+	Sound    bool        `json:"sound"`
+	Findings []Finding   `json:"findings,omitempty"`
+}
+
+// Finding is one thing wrong, and where.
+type Finding struct {
+	manifest.Finding
+	Offset *int64 `json:"offset,omitempty"` // of the byte in the object where it shows; nil: not at any one
 }
 
 // Drill is what the catalog reads of a drill's report.

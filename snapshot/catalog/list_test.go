@@ -173,11 +173,14 @@ func TestRecords(t *testing.T) {
 	putSnapshot(t, "prod", newest, f.primary, f.mirror)
 	at := time.Date(2026, 2, 2, 0, 0, 0, 0, time.UTC)
 	early, late := manifest.NewID(at), manifest.NewID(at.Add(time.Hour))
+	offset := int64(0)
 	// The later first: what counts is the id, not the order of writing.
 	for _, id := range []manifest.ID{late, early} {
 		verified := catalog.Verification{
 			ID: id, Snapshot: oldest, Level: "parse", Started: id.Time(), Ended: id.Time(), Stores: []string{"eu"}, Sound: id == early,
-			Findings: []manifest.Finding{{Code: "crc64", Severity: "error", Subject: "eu: shard-0/dump.rdb", Detail: "differs"}},
+			Findings: []catalog.Finding{{
+				Finding: manifest.Finding{Code: "crc64", Severity: "error", Subject: "eu: shard-0/dump.rdb", Detail: "differs"}, Offset: &offset,
+			}},
 		}
 		drilled := catalog.Drill{ID: id, Snapshot: oldest, Ended: id.Time(), Proved: id == late, RTO: catalog.Seconds(2500 * time.Millisecond)}
 		err := errors.Join(
@@ -194,7 +197,7 @@ func TestRecords(t *testing.T) {
 			t.Errorf("%s: the newest snapshot took another's records", when)
 		}
 		v, d := entries[1].Verified, entries[1].Drilled
-		if v == nil || v.ID != late || v.Sound || v.Level != "parse" || len(v.Findings) != 1 {
+		if v == nil || v.ID != late || v.Sound || v.Level != "parse" || len(v.Findings) != 1 || v.Findings[0].Offset == nil || v.Findings[0].Detail != "differs" {
 			t.Errorf("%s: verified %+v, want that of %s", when, v, late)
 		}
 		if d == nil || d.ID != late || !d.Proved || time.Duration(d.RTO) != 2500*time.Millisecond {
