@@ -112,7 +112,7 @@ func TestCompareIndex(t *testing.T) {
 }
 
 // digestingLevels are the levels that read dumps, and whether they take digests.
-var digestingLevels = map[Level]bool{Parse: false}
+var digestingLevels = map[Level]bool{Parse: false, Deep: true}
 
 // TestRunFindsWrongIndex stores a sound dump beside an index that says something
 // else, with its right SHA-256 in the manifest: only reading the dump tells.
