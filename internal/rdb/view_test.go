@@ -122,9 +122,9 @@ func wantView(t *testing.T, found map[string]shown, key string, want ...string) 
 	}
 }
 
-// Every type is shown as it was written by hand; those that servers write,
-// TestViewOfAServer and TestViewAsAnotherReader hold against others.
-func TestView(t *testing.T) {
+// everyType is a dump by hand of each type and each encoding, but for what is
+// written alike under several numbers.
+func everyType() []byte {
 	const at = 4102444800000
 	lp := listpackOf
 	id := strings.Repeat("\x00", 7) + "\x09" + strings.Repeat("\x00", 7) + "\x01"
@@ -133,6 +133,7 @@ func TestView(t *testing.T) {
 	b.key(1, "list").num(3).text("a", "").raw(0xc1, 0x10, 0x27)
 	b.key(14, "quicklist").num(2).text(ziplistOf("x", "-5"), ziplistOf("tail"))
 	b.key(18, "nodes").num(3).num(1).text("plain").num(2).text(lp("a", "7")).num(1).text("")
+	b.key(10, "list-ziplist").text(ziplistOf("x", "70000")).key(13, "hash-ziplist").text(ziplistOf("f", "v")).key(12, "zset-ziplist").text(ziplistOf("m", "-7"))
 	b.key(11, "intset").text("\x02\x00\x00\x00\x02\x00\x00\x00\xfe\xff\x01\x00")
 	b.key(3, "scores").num(3).text("a").raw(3, '1', '.', '5').text("b").raw(254).text("c").raw(255)
 	b.key(17, "zset").text(lp("m", "-0.5", "", "3"))
@@ -147,14 +148,22 @@ func TestView(t *testing.T) {
 	b.num(1).raw([]byte(id[:15] + "\x05")...).num(100).num(100).num(0).num(0).num(0)
 	b.key(28, "array").num(4).num(1).num(77).num(0).num(0).text("s").num(1).num(1).u64(1<<64 - 5).num(1 << 40).num(2).double(1.5).num(1<<40 + 1).num(3).text("")
 	b.key(7, "module").num(moduleID("testtype-", 3)).num(1).num(1<<64-1).num(2).num(3).num(3).raw(0, 0, 0xc0, 0x3f).num(4).double(2).num(5).text("s").num(0)
-	b.selectDB(3).str("string", "of another database")
-	found := views(t, b.done())
+	return b.selectDB(3).str("string", "of another database").done()
+}
+
+// Every type is shown as it was written by hand; those that servers write,
+// TestViewAsAnotherReader holds against another reader.
+func TestView(t *testing.T) {
+	found := views(t, everyType())
 
 	wantView(t, found, "0 string", `""`)
 	wantView(t, found, "0 int", `"-5"`)
 	wantView(t, found, "0 list", `"a"`, `""`, `"10000"`)
 	wantView(t, found, "0 quicklist", `"x"`, `"-5"`, `"tail"`)
 	wantView(t, found, "0 nodes", `"plain"`, `"a"`, `"7"`, `""`)
+	wantView(t, found, "0 list-ziplist", `"x"`, `"70000"`)
+	wantView(t, found, "0 hash-ziplist", `"f" = "v" until 0`)
+	wantView(t, found, "0 zset-ziplist", `"m" score -7`)
 	wantView(t, found, "0 intset", `"-2"`, `"1"`)
 	wantView(t, found, "0 scores", `"a" score 1.5`, `"b" score +Inf`, `"c" score -Inf`)
 	wantView(t, found, "0 zset", `"" score 3`, `"m" score -0.5`)
@@ -169,7 +178,7 @@ func TestView(t *testing.T) {
 	wantView(t, found, "0 array", `next 77`, `0: "s"`, `1: "-5"`, `1099511627776: float 1.5`, `1099511627777: ""`)
 	wantView(t, found, "0 module", `module testtype- version 3`, `int -1`, `uint 3`, `float 1.5`, `float 2`, `"s"`)
 	wantView(t, found, "3 string", `"of another database"`)
-	if len(found) != 17 {
+	if len(found) != 20 {
 		t.Errorf("%d keys", len(found))
 	}
 }
