@@ -127,7 +127,7 @@ func TestShowKey(t *testing.T) {
 		if k.MessageType != "key" || string(k.Key) != key || k.Slot != slot.Of([]byte(key)) || k.DB != 0 || len(k.Digest) != 32 {
 			t.Errorf("%q is shown as %+v", key, k)
 		}
-		// A key without an expiry answers -1, a Duration of nothing else.
+		// The server answers -1 for a key without an expiry.
 		if want := max(client.Do(ctx, "PEXPIRETIME", key).Val().(int64), 0); k.ExpiresMS != want {
 			t.Errorf("%q expires at %d, the server says %d", key, k.ExpiresMS, want)
 		}
