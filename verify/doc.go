@@ -4,6 +4,9 @@
 // Invariant: nothing is called sound or equal that was not read. What could
 // not be read is an error or a finding, never a pass.
 //
+// [ReadKey] shows one key: of a dump that it proved sound by then, and it tells
+// where a second reading was not the same.
+//
 // [Run] looks at a snapshot's objects in the stores. [CompareLive] looks at a
 // cluster; its algorithm:
 //

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 )
 
@@ -29,14 +26,22 @@ func TestShowKeyMemory(t *testing.T) {
 	noise := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{6}).Read(noise)
 	const pieces = shownValue / (1 << 20)
-	commands := [][]any{}
-	for i := range pieces {
-		noise := noise[i*7919%1000:]
-		text := base64.StdEncoding.EncodeToString(noise)
-		commands = append(commands, []any{"APPEND", "binary", noise}, []any{"APPEND", "text", text}, []any{"RPUSH", "list", text, noise[:9_000], "x"},
-			[]any{"HSET", "hash", fmt.Sprint(i), noise, text, i})
-	}
-	send(t, c, commands)
+	send(t, c, c.Addrs()[0], 4*pieces, func(yield func([]any) bool) {
+		for i := range pieces {
+			noise := noise[i*7919%1000:]
+			text := base64.StdEncoding.EncodeToString(noise)
+			for _, command := range [][]any{
+				{"APPEND", "binary", noise},
+				{"APPEND", "text", text},
+				{"RPUSH", "list", text[:700_000], noise[:9_000], "x", text[:700_000]},
+				{"HSET", "hash", fmt.Sprint(i), noise, text, i},
+			} {
+				if !yield(command) {
+					return
+				}
+			}
+		}
+	})
 	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo")}
 	slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone)
 	for _, key := range []string{"binary", "text", "list", "hash"} {
@@ -45,33 +50,6 @@ func TestShowKeyMemory(t *testing.T) {
 		if printed < shownValue || peak == 0 || peak > shownLimit {
 			t.Errorf("%s: %d MiB printed took %d MiB, want at most %d MiB", key, printed>>20, peak>>20, shownLimit>>20)
 		}
-	}
-}
-
-// send runs commands on the one primary, in a pipeline.
-func send(t *testing.T, c *clustertest.Cluster, commands [][]any) {
-	t.Helper()
-	conn, reader, err := c.Access().Dial(t.Context(), c.Addrs()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	answered := make(chan error, 1)
-	go func() {
-		for range commands {
-			if _, err := cluster.ReadReply(reader); err != nil {
-				answered <- err
-				return
-			}
-		}
-		answered <- nil
-	}()
-	out := bufio.NewWriterSize(conn, 1<<20)
-	for _, command := range commands {
-		out.Write(cluster.AppendCommand(nil, command...))
-	}
-	if err := errors.Join(out.Flush(), <-answered); err != nil {
-		t.Fatal(err)
 	}
 }
 
