@@ -31,10 +31,10 @@ type KeyOptions struct {
 	// elements of the value while nothing of them is proved yet. It may be
 	// called again, for the next store.
 	Survey func() func(*rdb.Element) error
-	// Show is called once, after the dump is proved sound. Its result is handed
+	// Show, never nil, is called once, after the dump is proved sound. Its result is handed
 	// the same elements, in the same order.
 	Show func(*Key) func(*rdb.Element) error
-	// Warn is told what is wrong and does not stand in the way.
+	// Warn, never nil, is told what is wrong and does not stand in the way.
 	Warn     func(error)
 	Progress progress.Func
 }
