@@ -107,18 +107,7 @@ func (c *comparing) sumSaved(ctx context.Context, s int) error {
 
 // fromAnyStore tries the snapshot as each store has it, until one serves.
 func (c *comparing) fromAnyStore(ctx context.Context, try func(*catalog.Snapshot) error) error {
-	var failures []error
-	for _, store := range c.Snapshot.Stores() {
-		err := try(c.Snapshot.In(store))
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		failures = append(failures, fmt.Errorf("store %s: %w", store.Name, err))
-	}
-	if len(failures) == 1 {
-		return failures[0]
-	}
-	return errors.Join(failures...)
+	return inAnyStore(ctx, c.Snapshot, try)
 }
 
 func (libraries) collector(into *libraries) func([]byte) {

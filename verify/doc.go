@@ -5,8 +5,9 @@
 // not be read is an error or a finding, never a pass.
 //
 // [Run] looks at a snapshot's objects in the stores; [File] and [AppendOnly] at
-// what lies in none, which [Find] finds. [CompareLive] looks at a cluster; its
-// algorithm:
+// what lies in none, which [Find] finds. [ReadKey] shows one key: of a dump that
+// it proved sound by then, and it tells where a second reading was not the same.
+// [CompareLive] looks at a cluster; its algorithm:
 //
 //  1. topology: as every node sees it; each of the snapshot's shards must be
 //     owned, slot for slot, by one primary.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -68,16 +69,34 @@ func measure(t *testing.T, c *clustertest.Cluster, keys int) {
 // a hash tag each, chosen so that the primary owns the slot.
 func fillLarge(t *testing.T, c *clustertest.Cluster, node *clustertest.Node, keys int) {
 	t.Helper()
-	conn, reader, err := c.Access().Dial(t.Context(), node.Addr())
+	noise := make([]byte, 2*largeValue)
+	rand.NewChaCha8([32]byte{5}).Read(noise)
+	send(t, c, node.Addr(), keys, func(yield func([]any) bool) {
+		for i, sent := 0, 0; sent < keys; i++ {
+			key := fmt.Sprintf("large:%d", i)
+			if !node.Slots.Contains(slot.Of([]byte(key))) {
+				continue
+			}
+			at := (i * 7919) % largeValue
+			if !yield([]any{"SET", key, noise[at : at+largeValue]}) {
+				return
+			}
+			sent++
+		}
+	})
+}
+
+// send runs a number of commands on one node, in a pipeline.
+func send(t *testing.T, c *clustertest.Cluster, addr string, number int, commands iter.Seq[[]any]) {
+	t.Helper()
+	conn, reader, err := c.Access().Dial(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	noise := make([]byte, 2*largeValue)
-	rand.NewChaCha8([32]byte{5}).Read(noise)
 	answered := make(chan error, 1)
 	go func() {
-		for range keys {
+		for range number {
 			if _, err := cluster.ReadReply(reader); err != nil {
 				answered <- err
 				return
@@ -86,14 +105,8 @@ func fillLarge(t *testing.T, c *clustertest.Cluster, node *clustertest.Node, key
 		answered <- nil
 	}()
 	out := bufio.NewWriterSize(conn, 1<<20)
-	for i, sent := 0, 0; sent < keys; i++ {
-		key := fmt.Sprintf("large:%d", i)
-		if !node.Slots.Contains(slot.Of([]byte(key))) {
-			continue
-		}
-		at := (i * 7919) % largeValue
-		out.Write(cluster.AppendCommand(nil, "SET", key, noise[at:at+largeValue]))
-		sent++
+	for command := range commands {
+		out.Write(cluster.AppendCommand(nil, command...))
 	}
 	if err := errors.Join(out.Flush(), <-answered); err != nil {
 		t.Fatal(err)

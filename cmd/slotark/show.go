@@ -13,17 +13,30 @@ import (
 
 func newShowCommand(a *app) *cobra.Command {
 	var slots bool
+	var key keyFlags
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one snapshot, whole",
 		Long: `Show one snapshot: its shards, where their dumps came from and what they hold,
 and which stores have it. ID is an id, its beginning, or "latest".
+
+With --key the key's value is printed as JSON. The dump of its shard is read
+twice: as a whole, to prove it sound, and as far as the key. docs/json.md says
+how types and strings that are no text are written.
 ` + exitStatus,
 		Example: `  slotark show latest --repo /var/backups/redis
   slotark show 20260131T02 --slots --repo /var/backups/redis
+  slotark show latest --key user:1000 --repo /var/backups/redis
   slotark show latest --repo /var/backups/redis --json`,
 		Args: oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			name, given, err := key.key(cmd)
+			if err != nil {
+				return err
+			}
+			if given {
+				return runShowKey(cmd.Context(), a, cmd, args[0], name, key.db)
+			}
 			s, err := runShow(cmd.Context(), a, cmd, args[0])
 			if err != nil {
 				return err
@@ -36,6 +49,7 @@ and which stores have it. ID is an id, its beginning, or "latest".
 		},
 	}
 	cmd.Flags().BoolVar(&slots, "slots", false, "print each slot that holds keys: keys, keys with an expiry, digest, where they lie in the dump; and the fingerprint of all")
+	key.add(cmd)
 	return cmd
 }
 

@@ -39,7 +39,7 @@ func TestShowSlots(t *testing.T) {
 	slotark(t, "", "show", "latest", "--slots", "--repo", repo).want(t, exitFailed, "slots.idx", "the stored object is damaged").wantOneLine(t)
 
 	rewriteIndexes(t, repo, true)
-	slotark(t, "", "verify", "latest", "--repo", repo).want(t, exitDone, "sound at level parse")
+	slotark(t, "", "verify", "latest", "--repo", repo).want(t, exitDone, "sound at level deep")
 	o := slotark(t, "", "show", "latest", "--slots", "--repo", repo).want(t, exitDone, "no fingerprint: ")
 	if strings.Contains(o.stdout, "fingerprint "+sum.String()) {
 		t.Error("it has a fingerprint without digests")

@@ -29,6 +29,7 @@
 // keys' slots against those of a shard, finds names that come twice, and sums up
 // what the dump holds and where each slot lies in it. What is odd and harms
 // nothing is a [Note]. DIGEST.md says what a [Digest] is.
+// [Options.View] shows the values of chosen keys, [Element] by element.
 //
 // # What it takes
 //

@@ -214,6 +214,7 @@ func (d *digester) module() error {
 		return err
 	}
 	d.r.rec.Name = d.r.keepModuleName(id)
+	d.hash.part(ElementModule)
 	d.hash.number(id)
 	for {
 		at := d.in.offset()
@@ -221,6 +222,7 @@ func (d *digester) module() error {
 		if err != nil {
 			return err
 		}
+		d.hash.part(partModuleValue)
 		d.hash.number(code)
 		switch code {
 		case moduleEOF:

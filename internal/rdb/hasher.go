@@ -19,6 +19,7 @@ type hasher struct {
 	stream  hash.Hash
 	spilled bool
 	text0   int               // where the last text begins in buf
+	view    *viewer           // shows the items; nil: nobody looks
 	out     [sha256.Size]byte // the stream's result: memory of its own would escape
 }
 
@@ -60,6 +61,7 @@ func (h *hasher) write(p []byte) {
 	h.spill()
 	if len(p) >= hasherBuffer {
 		h.stream.Write(p)
+		h.view.take(p, false)
 		return
 	}
 	h.buf = append(h.buf, p...)
@@ -67,6 +69,7 @@ func (h *hasher) write(p []byte) {
 
 // spill moves the buffer into the stream.
 func (h *hasher) spill() {
+	h.view.take(h.buf, !h.spilled)
 	if !h.spilled {
 		h.stream.Reset()
 		h.spilled = true
@@ -106,6 +109,7 @@ func (h *hasher) sum() Digest {
 	if !h.digests {
 		return Digest{}
 	}
+	h.endView()
 	if !h.spilled {
 		h.out = sha256.Sum256(h.buf)
 	} else {

@@ -20,6 +20,12 @@ type Options struct {
 	Deep bool
 	// Digest asks for each key's [Digest]. It implies Deep.
 	Digest bool
+	// View is asked before each key's value is read, with all of the record but
+	// what reading the value gives. Where it returns a function, the value is
+	// unpacked, each [Element] of it is handed to that function before Next
+	// returns the record, and the record has its Digest. An error of the function
+	// ends the reading.
+	View func(*Record) func(*Element) error
 }
 
 // Header is the first nine bytes of a dump.
@@ -99,6 +105,8 @@ type Reader struct {
 	slots     slotSection
 	templates map[uint64]uint64 // id → number of fields
 	digester  *digester         // nil: values are passed over
+	deep      bool              // not only those that are viewed
+	view      func(*Record) func(*Element) error
 
 	unverified bool
 	crc        uint64
@@ -110,8 +118,9 @@ func NewReader(src io.Reader, o Options) *Reader {
 	in := newInput(src, o.Size)
 	in.capture = o.Capture
 	r := &Reader{in: in, slots: slotSection{slot: -1}}
-	if o.Deep || o.Digest {
-		r.digester = newDigester(r, o.Digest)
+	r.deep, r.view = o.Deep || o.Digest, o.View
+	if r.deep || o.View != nil {
+		r.digester = newDigester(r, o.Digest || o.View != nil)
 	}
 	return r
 }
@@ -236,7 +245,9 @@ func (r *Reader) readKey(typ byte, at int64) error {
 	}
 	rec.ValueOffset = r.in.offset()
 	r.in.beginCapture()
-	if r.digester != nil {
+	if show := r.viewOf(rec); show != nil {
+		err = r.viewValue(rec, show)
+	} else if r.deep {
 		rec.Digest, err = r.digester.value(rec)
 	} else {
 		err = r.skipValue(typ)

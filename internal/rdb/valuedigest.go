@@ -121,6 +121,7 @@ func (d *digester) beginKey(rec *Record) {
 func (d *digester) ordered(typ byte) error {
 	switch typ {
 	case typeString:
+		d.hash.part(ElementString)
 		return d.text()
 	case typeModule2:
 		return d.module()
@@ -139,6 +140,7 @@ func (d *digester) ordered(typ byte) error {
 // element hashes a list's element that a packed node holds.
 func (d *digester) element(text []byte) error {
 	d.elements++
+	d.hash.part(ElementList)
 	d.hash.text(text)
 	return nil
 }
@@ -146,6 +148,7 @@ func (d *digester) element(text []byte) error {
 // plainElement consumes a list's element that is a string of its own.
 func (d *digester) plainElement() error {
 	d.elements++
+	d.hash.part(ElementList)
 	return d.text()
 }
 
