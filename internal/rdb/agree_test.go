@@ -218,7 +218,10 @@ func compare(ctx context.Context, tool checkTool, path string, data []byte) (cla
 	if err != nil {
 		return "", "", err
 	}
-	_, damaged := inspect(data, rdb.InspectOptions{Size: int64(len(data)), Digest: true})
+	damaged, err := judge(data)
+	if err != nil {
+		return "", "", err
+	}
 	switch ours := (*rdb.Damage)(nil); {
 	case damaged == nil && theirs.sound:
 		return "both find it sound", "", nil
@@ -230,6 +233,19 @@ func compare(ctx context.Context, tool checkTool, path string, data []byte) (cla
 		return explain(weSee, ours.Code+": "+ours.Detail)
 	}
 	return "", "", damaged
+}
+
+// judge is what this package says of a dump with every check it has. Looking for
+// names that come twice finds those and changes no other judgement.
+func judge(data []byte) (damaged, err error) {
+	o := rdb.InspectOptions{Size: int64(len(data)), Deep: true, Digest: true}
+	_, without := inspect(data, o)
+	o.Duplicates = true
+	_, damaged = inspect(data, o)
+	if code(damaged) != rdb.CodeDuplicate && fmt.Sprint(damaged) != fmt.Sprint(without) {
+		return nil, fmt.Errorf("with names that come twice: %v; without: %v", damaged, without)
+	}
+	return damaged, nil
 }
 
 // explain finds what a disagreement is.

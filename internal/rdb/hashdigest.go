@@ -230,7 +230,10 @@ func (d *digester) hashTemplateListpack(items *bag) error {
 		items.add(d.hash.sum())
 		return nil
 	})
-	if err == nil && (seen < 0 || seen != len(names)) {
+	if err == nil && seen < 0 {
+		err = damage(CodeValue, at, "a hash names no template")
+	}
+	if err == nil && seen != len(names) {
 		err = damage(CodeValue, at, "a hash has %d values for the %d fields of its template", seen, len(names))
 	}
 	return err

@@ -206,7 +206,11 @@ func (d *digester) zset(typ byte, items *bag) error {
 	case typeZsetListpack:
 		return d.zsetPacked(&d.listpack, items)
 	}
-	return d.repeatUnique(2, func() error {
+	least := uint64(2)
+	if typ == typeZset2 {
+		least = 9
+	}
+	return d.repeatUnique(least, func() error {
 		at := d.in.offset()
 		d.hash.begin(tagScored)
 		if err := d.text(); err != nil {
