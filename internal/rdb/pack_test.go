@@ -134,7 +134,7 @@ func packedDamage() []damageGroup {
 			{"listpack with an unknown element", hash(change(lp, 6, 0xf5)), "value at byte 12: byte 0xf5 begins no element of a listpack"},
 			{"listpack with a long element", hash(change(lp, 6, 0xbf)), "value at byte 12: a listpack's element of 64 bytes has 7"},
 			{"listpack cut in a length", hash("\x08\x00\x00\x00\xff\xff\xf0\xff"), "value at byte 12: a listpack ends inside a length"},
-			{"listpack cut in a short length", hash("\x08\x00\x00\x00\xff\xff\x8a\xe1"), "value at byte 12: a listpack's element of 11 bytes has 2"},
+			{"listpack cut in a short length", hash("\x07\x00\x00\x00\xff\xff\xe1"), "value at byte 12: a listpack ends inside a length"},
 			{"listpack without a length behind", hash(change(lp, 8, 9)), "value at byte 12: a listpack's element of 2 bytes is not followed by its length"},
 		}},
 		{check: "quicklist", deep: true, rows: []damageRow{
