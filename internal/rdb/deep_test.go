@@ -20,7 +20,7 @@ func streamOf(nodes []string, groups []string, pending []string, consumers map[s
 	for _, id := range nodes {
 		b.text(id, listpackOf("1", "0", "1", "f", "0", "2", "0", "0", "v", "4"))
 	}
-	b.num(1).num(2).num(1).num(uint64(len(groups)))
+	b.num(uint64(len(nodes))).num(2).num(1).num(uint64(len(groups)))
 	for _, group := range groups {
 		b.text(group).num(1).num(1).num(uint64(len(pending)))
 		for _, id := range pending {
@@ -107,7 +107,8 @@ func deepDamage() []damageGroup {
 			{"packed expiry of a release candidate too late", newDump(12).key(23, "k").text(listpackOf("f", "v", "281474976710656")).unsealed(), `value at byte 12: "281474976710656" is no field's expiry`},
 		}},
 		{check: "stream", deep: true, rows: []damageRow{
-			{"entries without nodes", streamOf(nil, nil, nil, nil), "value at byte 16: a stream of 1 entries has no nodes"},
+			{"entries without nodes", newDump(9).key(15, "k").num(0).num(1).num(2).num(1).num(0).unsealed(), "value at byte 13: a stream of 0 entries says it has 1"},
+			{"entries that are not counted", newDump(10).key(19, "k").num(1).text(id1, listpackOf("1", "0", "1", "f", "0", "2", "1", "0", "v", "4")).num(0).num(1).num(1).num(0).num(0).num(0).num(0).num(1).num(0).unsealed(), "value at byte 60: a stream of 1 entries says it has 0"},
 			{"pending entry twice", streamOf([]string{id1}, []string{"g"}, []string{id1, id1}, held), `value at byte 94: pending entries of group "g": an id is not greater than the one before it`},
 			{"consumer's pending entry twice", streamOf([]string{id1}, []string{"g"}, one, map[string][]string{"c": {id1, id1}}), `value at byte 95: pending entries of consumer "c": an id is not greater than the one before it`},
 			{"pending entry of two consumers", streamOf([]string{id1}, []string{"g"}, one, map[string][]string{"c": one, "d": one}), `value at byte 64: group "g" has other entries pending than its consumers together`},

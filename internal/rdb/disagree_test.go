@@ -28,6 +28,8 @@ var weSee = []disagreement{
 		"The server walks a stream's node by the counts in its entries and ignores that of the listpack (streamValidateListpackIntegrity)."},
 	{"stream entries deleted", regexp.MustCompile(`^value: a stream's node: it announces other numbers of entries than it has$`),
 		"The server walks as many entries as a node's counts of live and deleted ones add up to, and does not count which carry the mark of a deleted one (streamValidateListpackIntegrity)."},
+	{"stream length", regexp.MustCompile(`^value: a stream of \d+ entries says it has \d+$`),
+		"Valkey 9.1 holds a stream's length against its entries (\"Stream length inconsistent with the number of valid entries\"), older servers and Redis do not."},
 	{"order", regexp.MustCompile(`^value: .*an id is not greater than the one before it$`),
 		"The server writes a stream's nodes, entries and pending entries in order, and when it loads them asks only that none comes twice."},
 	{"field expiry", regexp.MustCompile(`^value: no field expires at `),

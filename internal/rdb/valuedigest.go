@@ -47,7 +47,7 @@ type digester struct {
 	members   *idSet // of the value: what may come only once
 	crowded   bool   // there are too many of them to tell
 	unchecked bool   // there were in some value
-	elements  uint64 // of a list; nodes of a stream
+	elements  uint64 // of a list
 
 	pendingIDs pendingCheck // of the stream's group
 }
