@@ -2,10 +2,8 @@ package rdb_test
 
 import (
 	"bytes"
-	"context"
 	"runtime"
 	"testing"
-	"testing/iotest"
 
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
@@ -248,24 +246,4 @@ func TestSizeDiffers(t *testing.T) {
 	if _, err := inspect(data, rdb.InspectOptions{Size: int64(len(data)) - 1}); err == nil {
 		t.Error("one byte more than announced is not seen")
 	}
-}
-
-func FuzzInspect(f *testing.F) {
-	f.Add(smallFixture(f))
-	f.Add(newTypes().done())
-	f.Add(valkeyTypes().done())
-	f.Add(oldTypes().done())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		report, err := inspect(data, rdb.InspectOptions{Size: int64(len(data))})
-		streamed, errStreamed := rdb.Inspect(context.Background(), iotest.HalfReader(bytes.NewReader(data)), rdb.InspectOptions{})
-		if err != nil && code(err) == "" || errStreamed != nil && code(errStreamed) == "" {
-			t.Fatalf("neither dump nor damage: %v, %v", err, errStreamed)
-		}
-		if (err == nil) != (errStreamed == nil) {
-			t.Fatalf("the size decides: %v, %v", err, errStreamed)
-		}
-		if err == nil && (report.Keys != streamed.Keys || report.CRC64 != streamed.CRC64 || report.Bytes != int64(len(data))) {
-			t.Fatalf("other reports: %+v, %+v", report, streamed)
-		}
-	})
 }

@@ -195,20 +195,3 @@ func TestDeepOfAServer(t *testing.T) {
 		t.Errorf("%v, digest %s", err, report.Digest)
 	}
 }
-
-// Deep finds what is wrong where a digest does, and reads the same bytes.
-func FuzzDeep(f *testing.F) {
-	f.Add(smallFixture(f))
-	f.Add(newDump(9).key(2, "k").num(3).text("a", "b", "a").unsealed())
-	f.Add(streamOf([]string{id1, id2}, []string{"g"}, []string{id1}, map[string][]string{"c": {id1}}))
-	f.Add(newTypes().unsealed())
-	f.Add(valkeyTypes().unsealed())
-	f.Add(oldTypes().unsealed())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		deep, err := inspect(data, rdb.InspectOptions{Deep: true, Duplicates: true})
-		digested, errDigested := inspect(data, rdb.InspectOptions{Digest: true, Duplicates: true})
-		if code(err) != code(errDigested) || (err == nil) != (errDigested == nil) || deep.Bytes != digested.Bytes {
-			t.Fatalf("deep: %v; digested: %v", err, errDigested)
-		}
-	})
-}

@@ -211,24 +211,3 @@ func TestDigestOfEveryFlippedBit(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDigest(f *testing.F) {
-	f.Add(smallFixture(f))
-	for i, blob := range []string{listpackOf("a", "b", "300", "-70000"), ziplistOf("a", "300", strings.Repeat("x", 300)), "\x02\x00\x00\x00\x01\x00\x00\x00ab"} {
-		f.Add(newDump(12).key([]byte{16, 10, 11}[i], "k").text(blob).unsealed())
-	}
-	f.Add(newTypes().unsealed())
-	f.Add(valkeyTypes().unsealed())
-	f.Add(oldTypes().unsealed())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		digested, err := inspect(data, rdb.InspectOptions{Digest: true})
-		if err != nil && code(err) == "" {
-			t.Fatalf("neither dump nor damage: %v", err)
-		}
-		// What can be digested can be skipped, over the same bytes.
-		skipped, errSkipped := inspect(data, rdb.InspectOptions{})
-		if err == nil && (errSkipped != nil || skipped.CRC64 != digested.CRC64 || skipped.Bytes != digested.Bytes) {
-			t.Fatalf("digested, but skipped with %v", errSkipped)
-		}
-	})
-}
