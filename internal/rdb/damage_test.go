@@ -199,6 +199,20 @@ func TestLyingLengths(t *testing.T) {
 	}
 }
 
+// No type believes a count or a length, however deeply it is read.
+func TestLyingCountsOfEveryType(t *testing.T) {
+	for _, v := range values() {
+		for cut := range len(v.body) {
+			for _, lie := range []uint64{1 << 20, 1 << 32, 1 << 50, 1<<64 - 1} {
+				body := new(builder).raw(v.body[:cut]...).num(lie).raw(v.body[cut:]...).data
+				data := newestFor(v.valkey).key(v.typ, "k").raw(body...).unsealed()
+				readDump(t, data, rdb.Options{Digest: true})
+				readDump(t, data, rdb.Options{Deep: true, Size: int64(len(data))})
+			}
+		}
+	}
+}
+
 // A dump cut anywhere is damaged, whether its size is known, and whichever.
 func TestEveryPrefixIsTruncated(t *testing.T) {
 	for name, data := range map[string][]byte{"small": smallFixture(t), "new": newTypes().done()} {
