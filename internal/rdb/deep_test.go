@@ -187,6 +187,33 @@ func TestTemplatesAreBounded(t *testing.T) {
 	}
 }
 
+const (
+	sharedNodeDamage     = "value at byte 13: a stream's node: the field names that its values share are longer than any use has for them"
+	sharedTemplateDamage = "value at byte 1060956: a hash's template: the field names that its values share are longer than any use has for them"
+)
+
+// A name that is hashed with each of many values takes no time without bound.
+func TestSharedNamesAreBounded(t *testing.T) {
+	const long = 1 << 20
+	name := strings.Repeat("x", long)
+	entries := []string{"9000", "0", "1", name, "0"}
+	for range 9000 {
+		entries = append(entries, "2", "1", "0", "v", "4")
+	}
+	_, err := inspect(streamNodeOf(entries...), rdb.InspectOptions{Deep: true})
+	if d := damageOf(err); d == nil || d.Error() != sharedNodeDamage {
+		t.Errorf("in a stream: %.200s", err)
+	}
+	b := newDump(15).raw(242).num(1).num(1).text(name)
+	for range 9000 {
+		b.key(32, "k").num(1).text("v")
+	}
+	_, err = inspect(b.unsealed(), rdb.InspectOptions{Deep: true})
+	if d := damageOf(err); d == nil || d.Error() != sharedTemplateDamage {
+		t.Errorf("in a template: %.200s", err)
+	}
+}
+
 // What a server writes is sound, and Deep digests nothing.
 func TestDeepOfAServer(t *testing.T) {
 	data := fixture(t)

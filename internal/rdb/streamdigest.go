@@ -183,6 +183,9 @@ func (n *streamNode) entry(flagText []byte) error {
 	elements := uint64(3)
 	if flags&entrySameFields != 0 {
 		for _, field := range n.fields {
+			if !n.d.share(len(field)) {
+				return errShared
+			}
 			n.d.hash.text(field)
 			if err := n.copy(); err != nil {
 				return err

@@ -42,7 +42,8 @@ type digester struct {
 	intset    intset
 	zipmap    zipmap
 	templates map[uint64][]string
-	kept      int // bytes of field names in templates
+	kept      int    // bytes of field names in templates
+	shared    uint64 // bytes of shared field names hashed
 
 	members   *idSet // of the value: what may come only once
 	crowded   bool   // there are too many of them to tell
