@@ -1,5 +1,6 @@
 #!/bin/sh
-# Formatting, vet, then every test, or the tests of the packages that are named:
+# Formatting, vet, a moment of each fuzz test, then every test, or those of the
+# packages that are named:
 #   scripts/test.sh ./scheduler ./storage/...
 # The last line of the output is
 #   N passed, N failed, N skipped
@@ -14,6 +15,10 @@ if [ -n "$unformatted" ]; then
     exit 1
 fi
 go vet "$@"
+
+TESTREPORT_FAILED=
+FUZZTIME=${FUZZTIME:-1s} scripts/fuzz.sh "$@" || TESTREPORT_FAILED=scripts/fuzz.sh
+export TESTREPORT_FAILED
 
 if scripts/engine.sh; then
     echo "Container tests run in containers: a Docker engine answers."

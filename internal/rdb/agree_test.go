@@ -37,21 +37,26 @@ const (
 	toolLimit = 20 * time.Second
 )
 
-// checkTool is redis-check-rdb of one server.
-type checkTool struct {
+// oracle is a program of a server that judges dumps: redis-check-rdb, or the
+// server itself when it loads one.
+type oracle struct {
 	path, version string // "valkey 9.1.2"
+	judge         func(ctx context.Context, path, dump string) (verdict, error)
 	reads         []dumpFile
+	weSee         []disagreement // what it passes and this package refuses
+	theySee       []disagreement // what it refuses and this package passes
 }
 
-// verdict is what a tool says of a dump.
+// verdict is what an oracle says of a dump.
 type verdict struct {
 	sound bool
-	why   string // the tool's last words where it is not
+	keys  int64  // how many it found; -1: it does not count them
+	why   string // its last words where it is not sound
 }
 
 // checkTools are the machine's own tool and those of SLOTARK_SERVERS, each with
 // the fixtures it can read: none knows the formats of later versions.
-func checkTools(t *testing.T) []checkTool {
+func checkTools(t *testing.T) []oracle {
 	t.Helper()
 	own, err := exec.LookPath("redis-check-rdb")
 	if err != nil {
@@ -59,7 +64,7 @@ func checkTools(t *testing.T) []checkTool {
 			t.Fatalf("find redis-check-rdb (make deps installs it): %v", err)
 		}
 	}
-	var tools []checkTool
+	var tools []oracle
 	for _, path := range append([]string{own}, inServers("redis-check-rdb", "valkey-check-rdb")...) {
 		// Not every tool tells its version; the server beside it does.
 		engine, number, err := redisproc.Version(strings.TrimSuffix(path, "-check-rdb") + "-server")
@@ -67,8 +72,9 @@ func checkTools(t *testing.T) []checkTool {
 			t.Fatal(err)
 		}
 		version := engine + " " + number
-		if !slices.ContainsFunc(tools, func(c checkTool) bool { return c.version == version }) {
-			tools = append(tools, checkTool{path: path, version: version})
+		if !slices.ContainsFunc(tools, func(o oracle) bool { return o.version == version }) {
+			tools = append(tools, oracle{path: path, version: version, judge: checkDump,
+				weSee: slices.Concat(weSee, toolPasses), theySee: theySee})
 		}
 	}
 	return tools
@@ -76,15 +82,15 @@ func checkTools(t *testing.T) []checkTool {
 
 var offsetPrefix = regexp.MustCompile(`^\[offset \d+\] `)
 
-// check asks the tool about a dump.
-func (c checkTool) check(ctx context.Context, path string) (verdict, error) {
+// checkDump asks redis-check-rdb about a dump.
+func checkDump(ctx context.Context, path, dump string) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolLimit)
 	defer cancel()
-	command := exec.CommandContext(ctx, c.path, path)
+	command := exec.CommandContext(ctx, path, dump)
 	command.WaitDelay = time.Second
 	out, err := command.CombinedOutput()
 	if err == nil {
-		return verdict{sound: true}, nil
+		return verdict{sound: true, keys: -1}, nil
 	}
 	var ended *exec.ExitError
 	if ctx.Err() != nil {
@@ -112,7 +118,7 @@ func TestAgreeOnFixtures(t *testing.T) {
 			engine, version, _ := strings.Cut(tool.version, " ")
 			read := 0
 			for _, file := range dumpFiles(t) {
-				v, err := tool.check(t.Context(), file.path)
+				v, err := tool.judge(t.Context(), tool.path, file.path)
 				switch {
 				case err != nil:
 					t.Fatal(err)
@@ -142,18 +148,23 @@ func TestAgreeOnMutations(t *testing.T) {
 	}
 	seed = envNumber(t, seedVariable, seed)
 	t.Logf("seed %d", seed)
+	agreeOnMutations(t, checkTools(t), seed, n)
+}
+
+// agreeOnMutations holds n mutations of the fixtures it reads against each oracle.
+func agreeOnMutations(t *testing.T, oracles []oracle, seed, n uint64) {
 	files := dumpFiles(t)
-	for _, tool := range checkTools(t) {
+	for _, o := range oracles {
 		for _, file := range files {
-			v, err := tool.check(t.Context(), file.path)
+			v, err := o.judge(t.Context(), o.path, file.path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if v.sound {
-				tool.reads = append(tool.reads, file)
+				o.reads = append(o.reads, file)
 			}
 		}
-		t.Run(tool.version, func(t *testing.T) { agreeOnMutations(t, tool, seed, n) })
+		t.Run(o.version, func(t *testing.T) { agreeWith(t, o, seed, n) })
 	}
 }
 
@@ -169,7 +180,7 @@ func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
 	return otherwise
 }
 
-func agreeOnMutations(t *testing.T, tool checkTool, seed, n uint64) {
+func agreeWith(t *testing.T, o oracle, seed, n uint64) {
 	var mu sync.Mutex
 	classes, examples := map[string]int{}, map[string]string{}
 	next := make(chan uint64)
@@ -179,9 +190,9 @@ func agreeOnMutations(t *testing.T, tool checkTool, seed, n uint64) {
 		workers.Go(func() {
 			for i := range next {
 				rng := rand.New(rand.NewPCG(seed, i))
-				file := tool.reads[rng.IntN(len(tool.reads))]
+				file := o.reads[rng.IntN(len(o.reads))]
 				data := mutate(rng, file.data)
-				class, detail, err := compare(t.Context(), tool, path, data)
+				class, detail, err := o.compare(t.Context(), path, data)
 				if err != nil {
 					t.Error(err)
 					continue
@@ -210,26 +221,44 @@ func agreeOnMutations(t *testing.T, tool checkTool, seed, n uint64) {
 }
 
 // compare asks both about a dump and names the class of what they say.
-func compare(ctx context.Context, tool checkTool, path string, data []byte) (class, detail string, err error) {
+func (o oracle) compare(ctx context.Context, path string, data []byte) (class, detail string, err error) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return "", "", err
 	}
-	theirs, err := tool.check(ctx, path)
+	theirs, err := o.judge(ctx, o.path, path)
 	if err != nil {
 		return "", "", err
 	}
-	_, damaged := inspect(data, rdb.InspectOptions{Size: int64(len(data)), Digest: true})
+	report, damaged, err := judge(data)
+	if err != nil {
+		return "", "", err
+	}
 	switch ours := (*rdb.Damage)(nil); {
+	case damaged == nil && theirs.sound && theirs.keys >= 0 && theirs.keys != int64(report.Keys):
+		return "unexplained: other numbers of keys", fmt.Sprintf("%d, and %d by this package", theirs.keys, report.Keys), nil
 	case damaged == nil && theirs.sound:
 		return "both find it sound", "", nil
 	case damaged == nil:
-		return explain(theySee, theirs.why)
+		return explain(o.theySee, theirs.why)
 	case !theirs.sound:
 		return "both refuse it", "", nil
 	case errors.As(damaged, &ours):
-		return explain(weSee, ours.Code+": "+ours.Detail)
+		return explain(o.weSee, ours.Code+": "+ours.Detail)
 	}
 	return "", "", damaged
+}
+
+// judge is what this package says of a dump with every check it has. Looking for
+// names that come twice finds those and changes no other judgement.
+func judge(data []byte) (report *rdb.Report, damaged, err error) {
+	o := rdb.InspectOptions{Size: int64(len(data)), Deep: true, Digest: true}
+	_, without := inspect(data, o)
+	o.Duplicates = true
+	report, damaged = inspect(data, o)
+	if code(damaged) != rdb.CodeDuplicate && fmt.Sprint(damaged) != fmt.Sprint(without) {
+		return nil, nil, fmt.Errorf("with names that come twice: %v; without: %v", damaged, without)
+	}
+	return report, damaged, nil
 }
 
 // explain finds what a disagreement is.

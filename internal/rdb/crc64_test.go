@@ -52,6 +52,38 @@ func TestCRC64AgainstStandardLibrary(t *testing.T) {
 	}
 }
 
+// One wrong bit always shows. A checksum is linear: what a flipped bit does to
+// it depends on how far the bit is from the end and on nothing else, so one bit
+// followed by every number of zero bytes stands for every bit of every dump of
+// that length, however its bytes are cut into blocks.
+func TestCRC64SeesEveryBit(t *testing.T) {
+	longest := 0
+	for _, file := range dumpFiles(t) {
+		longest = max(longest, len(file.data))
+	}
+	for bit := range 8 {
+		change := rdb.UpdateCRC64(0, []byte{1 << bit})
+		for behind := range longest {
+			if change == 0 {
+				t.Fatalf("bit %d with %d bytes behind it does not show", bit, behind)
+			}
+			change = rdb.UpdateCRC64(change, []byte{0})
+		}
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	a, b, sum := make([]byte, 40_000), make([]byte, 40_000), make([]byte, 40_000)
+	for range 50 {
+		n := random.IntN(len(a))
+		for i := range n {
+			a[i], b[i] = byte(random.Uint32()), byte(random.Uint32())
+			sum[i] = a[i] ^ b[i]
+		}
+		if rdb.UpdateCRC64(0, sum[:n]) != rdb.UpdateCRC64(0, a[:n])^rdb.UpdateCRC64(0, b[:n]) {
+			t.Fatalf("the checksum of %d bytes is not linear", n)
+		}
+	}
+}
+
 func BenchmarkCRC64(b *testing.B) {
 	data := make([]byte, 256<<10)
 	b.SetBytes(int64(len(data)))

@@ -38,7 +38,8 @@
 // than 2 MiB; members of one value in at most 8 MiB. Beyond these bounds
 // duplicates are not looked for any more, and [Report.DuplicatesUnchecked] says
 // so. Packed values, and names of fields that hash templates share, are held
-// whole.
+// whole. Shared names that would be hashed over and over, a thousand times the
+// dump's own bytes and more, are damage: there is an end to what a dump can ask.
 //
 // # What cannot be read
 //

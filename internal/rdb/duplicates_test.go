@@ -143,6 +143,8 @@ func TestDuplicatesMemory(t *testing.T) {
 	}
 }
 
+const resizeNote = "resize-db at byte 11: database 0 is announced with 2 keys, 0 of them expiring, and has 1, 0 of them expiring"
+
 // A database announced with other numbers than it has is told of, no more.
 func TestNotes(t *testing.T) {
 	exact := newDump(10).selectDB(0).raw(251).num(1).num(0).str("a", "1").selectDB(3).raw(251).num(1).num(1).raw(252).u64(5).str("a", "1")
@@ -155,8 +157,7 @@ func TestNotes(t *testing.T) {
 	if err != nil || len(report.Notes) != 2 || report.Notes[0].Offset != 11 {
 		t.Fatalf("%v, %v", err, report.Notes)
 	}
-	want := "resize-db at byte 11: database 0 is announced with 2 keys, 0 of them expiring, and has 1, 0 of them expiring"
-	if got := report.Notes[0].String(); got != want {
+	if got := report.Notes[0].String(); got != resizeNote {
 		t.Errorf("%s", got)
 	}
 	if report, err = inspect(fixture(t), rdb.InspectOptions{}); err != nil || len(report.Notes) != 0 {

@@ -12,6 +12,7 @@ var (
 	errStreamNumber = errors.New("text stands where a number is expected")
 	errStreamOrder  = errors.New("an id is not greater than the one before it")
 	errStreamEnd    = errors.New("it ends inside an entry")
+	errShared       = errors.New("the field names that its values share are longer than any use has for them")
 )
 
 // group consumes a consumer group: where it stands, what is pending, and with

@@ -224,13 +224,18 @@ func (d *digester) hashTemplateListpack(items *bag) error {
 		if seen > len(names) {
 			return damage(CodeValue, at, "a hash has more values than the %d fields of its template", len(names))
 		}
-		d.templateField(names[seen-1])
+		if err := d.templateField(names[seen-1], at); err != nil {
+			return err
+		}
 		d.hash.text(text)
 		d.hash.number(noExpiry)
 		items.add(d.hash.sum())
 		return nil
 	})
-	if err == nil && (seen < 0 || seen != len(names)) {
+	if err == nil && seen < 0 {
+		err = damage(CodeValue, at, "a hash names no template")
+	}
+	if err == nil && seen != len(names) {
 		err = damage(CodeValue, at, "a hash has %d values for the %d fields of its template", seen, len(names))
 	}
 	return err
@@ -248,7 +253,9 @@ func (d *digester) hashTemplateArray(items *bag) error {
 		return damage(CodeValue, at, "hash template %d was not defined before", id)
 	}
 	for _, name := range names {
-		d.templateField(name)
+		if err := d.templateField(name, at); err != nil {
+			return err
+		}
 		if err := d.text(); err != nil {
 			return err
 		}
@@ -259,8 +266,12 @@ func (d *digester) hashTemplateArray(items *bag) error {
 }
 
 // templateField begins the item of a field whose name the template keeps.
-func (d *digester) templateField(name string) {
+func (d *digester) templateField(name string, at int64) error {
+	if !d.share(len(name)) {
+		return damage(CodeValue, at, "a hash's template: %v", errShared)
+	}
 	d.hash.begin(tagField)
 	d.hash.hush()
 	d.hash.text([]byte(name))
+	return nil
 }

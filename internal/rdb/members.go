@@ -11,6 +11,22 @@ const (
 // ebuckets.h, EB_EXPIRE_TIME_MAX.
 const maxFieldExpiry = 1<<48 - 1
 
+// Field names that entries of a stream's node or hashes of a template share are
+// hashed with each of them. A dump of a megabyte could so ask for days: this is
+// how many bytes of them are hashed at most, at first and for each byte read.
+// What servers write, whose nodes are small, does not come near.
+const (
+	sharedAtFirst = 1 << 30
+	sharedPerByte = 1 << 10
+)
+
+// share counts a shared name of so many bytes, and tells whether it is still
+// within the bound.
+func (d *digester) share(bytes int) bool {
+	d.shared += uint64(bytes)
+	return d.shared <= sharedAtFirst+sharedPerByte*uint64(d.in.offset())
+}
+
 // expectMembers begins a value, or the part of it that knows how many members
 // it has. The number may be a lie: memory is made for few, and for the rest
 // when the few were there.

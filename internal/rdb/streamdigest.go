@@ -15,7 +15,6 @@ const (
 // its id, a pending entry its group and id), so order adds nothing.
 func (d *digester) stream(typ byte, items *bag) error {
 	entries := uint64(0)
-	d.elements = 0
 	err := d.repeat(2, func() error { return d.streamNode(items, &entries) })
 	if err != nil {
 		return err
@@ -44,6 +43,7 @@ func (d *digester) stream(typ byte, items *bag) error {
 func (d *digester) streamState(typ byte, items *bag, entries uint64) error {
 	var numbers [8]uint64
 	known := numbers[:3]
+	at := d.in.offset()
 	if typ >= typeStream2 {
 		known = numbers[:]
 	}
@@ -54,8 +54,8 @@ func (d *digester) streamState(typ byte, items *bag, entries uint64) error {
 		}
 		known[i] = n
 	}
-	if numbers[0] > 0 && d.elements == 0 {
-		return damage(CodeValue, d.in.offset(), "a stream of %d entries has no nodes", numbers[0])
+	if numbers[0] != entries {
+		return damage(CodeValue, at, "a stream of %d entries says it has %d", entries, numbers[0])
 	}
 	lastMS, lastSeq := numbers[1], numbers[2]
 	deletedMS, deletedSeq, added := numbers[5], numbers[6], numbers[7]
@@ -84,7 +84,6 @@ func (d *digester) streamNode(items *bag, entries *uint64) error {
 	}
 	// The server puts nodes that are out of order into order, but loads no two
 	// of one id.
-	d.elements++
 	d.hash.begin(tagEntry)
 	d.hash.text(id)
 	if err := d.unique(at); err != nil {
@@ -184,6 +183,9 @@ func (n *streamNode) entry(flagText []byte) error {
 	elements := uint64(3)
 	if flags&entrySameFields != 0 {
 		for _, field := range n.fields {
+			if !n.d.share(len(field)) {
+				return errShared
+			}
 			n.d.hash.text(field)
 			if err := n.copy(); err != nil {
 				return err

@@ -42,12 +42,13 @@ type digester struct {
 	intset    intset
 	zipmap    zipmap
 	templates map[uint64][]string
-	kept      int // bytes of field names in templates
+	kept      int    // bytes of field names in templates
+	shared    uint64 // bytes of shared field names hashed
 
 	members   *idSet // of the value: what may come only once
 	crowded   bool   // there are too many of them to tell
 	unchecked bool   // there were in some value
-	elements  uint64 // of a list; nodes of a stream
+	elements  uint64 // of a list
 
 	pendingIDs pendingCheck // of the stream's group
 }
@@ -209,7 +210,11 @@ func (d *digester) zset(typ byte, items *bag) error {
 	case typeZsetListpack:
 		return d.zsetPacked(&d.listpack, items)
 	}
-	return d.repeatUnique(2, func() error {
+	least := uint64(2)
+	if typ == typeZset2 {
+		least = 9
+	}
+	return d.repeatUnique(least, func() error {
 		at := d.in.offset()
 		d.hash.begin(tagScored)
 		if err := d.text(); err != nil {

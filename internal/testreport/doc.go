@@ -5,7 +5,8 @@
 //	N passed, N failed, N skipped
 //
 // A test with subtests counts as its subtests. What fails outside a test (a
-// build, a panic in TestMain, a time limit) counts as one failed.
+// build, a panic in TestMain, a time limit) counts as one failed, and so does
+// each word of TESTREPORT_FAILED, the names of checks that ran before.
 //
 // Invariant: it ends with 0 only if `go test` did and no test failed, and, with
 // CI=true in the environment, none was skipped.

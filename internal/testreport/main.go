@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -15,7 +16,7 @@ func main() {
 	// to end first, so that what it still says is shown.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
 
-	ok, err := run(os.Stdout, os.Getenv("CI") == "true", os.Args[1:])
+	ok, err := run(os.Stdout, os.Getenv("CI") == "true", strings.Fields(os.Getenv(failedVariable)), os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
@@ -24,8 +25,12 @@ func main() {
 	}
 }
 
-// run runs `go test -json` and reports on its events as they come.
-func run(out io.Writer, skipIsFailure bool, args []string) (ok bool, err error) {
+// failedVariable names what failed before, beside `go test`: it is counted.
+const failedVariable = "TESTREPORT_FAILED"
+
+// run runs `go test -json` and reports on its events as they come, and on what
+// failed before.
+func run(out io.Writer, skipIsFailure bool, failedBefore, args []string) (ok bool, err error) {
 	test := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	test.Stderr = os.Stderr
 	events, err := test.StdoutPipe()
@@ -36,6 +41,7 @@ func run(out io.Writer, skipIsFailure bool, args []string) (ok bool, err error) 
 		return false, fmt.Errorf("start go test: %w", err)
 	}
 	r := newReport(out)
+	r.failedBefore = failedBefore
 	readErr := r.read(events)
 	waitErr := test.Wait()
 	ok = r.close(waitErr, skipIsFailure)

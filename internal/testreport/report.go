@@ -29,6 +29,7 @@ type report struct {
 	builds   map[string]*strings.Builder // output of the compiler, by import path
 	failures []string                    // "package Test", in the order they came
 	counts
+	failedBefore []string // checks beside `go test`
 }
 
 type counts struct{ passed, failed, skipped int }
@@ -209,6 +210,11 @@ func (r *report) close(exit error, skipIsFailure bool) bool {
 		}
 		r.failures = append(r.failures, fmt.Sprintf("go test itself: %v", exit))
 		r.failed++
+	}
+	if len(r.failedBefore) > 0 {
+		ok = false
+		r.failures = append(r.failures, r.failedBefore...)
+		r.failed += len(r.failedBefore)
 	}
 	if skipIsFailure && r.skipped > 0 {
 		ok = false

@@ -23,7 +23,7 @@ var suite = map[string]string{
 }
 
 // runSuite runs `go test` for packages of the suite and returns the report.
-func runSuite(t *testing.T, strict bool, packages ...string) (string, bool) {
+func runSuite(t *testing.T, strict bool, failedBefore []string, packages ...string) (string, bool) {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range suite {
@@ -37,7 +37,7 @@ func runSuite(t *testing.T, strict bool, packages ...string) (string, bool) {
 	}
 	t.Chdir(root)
 	var out bytes.Buffer
-	ok, err := run(&out, strict, append([]string{"-vet=off", "-count=1", "-timeout=3s"}, packages...))
+	ok, err := run(&out, strict, failedBefore, append([]string{"-vet=off", "-count=1", "-timeout=3s"}, packages...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +47,7 @@ func runSuite(t *testing.T, strict bool, packages ...string) (string, bool) {
 func TestReport(t *testing.T) {
 	cases := map[string]struct {
 		packages string
+		before   string
 		strict   bool
 		ok       bool
 		last     string
@@ -54,6 +55,7 @@ func TestReport(t *testing.T) {
 	}{
 		"all pass":       {packages: "./good ./none", ok: true, last: "3 passed, 0 failed, 0 skipped", says: "ok    suite/good"},
 		"all pass in CI": {packages: "./good", strict: true, ok: true, last: "3 passed, 0 failed, 0 skipped"},
+		"failed before":  {packages: "./good", before: "fuzz", last: "3 passed, 1 failed, 0 skipped", says: "\n  fuzz\n"},
 		"skipped":        {packages: "./leave", ok: true, last: "1 passed, 0 failed, 1 skipped", says: "nothing to do"},
 		"skipped in CI":  {packages: "./leave", strict: true, last: "1 passed, 0 failed, 1 skipped", says: "a skipped test fails the run"},
 		"a subtest":      {packages: "./bad ./good", last: "4 passed, 1 failed, 0 skipped", says: "the x is bad"},
@@ -67,7 +69,7 @@ func TestReport(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			out, ok := runSuite(t, c.strict, strings.Fields(c.packages)...)
+			out, ok := runSuite(t, c.strict, strings.Fields(c.before), strings.Fields(c.packages)...)
 			lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
 			if last := lines[len(lines)-1]; ok != c.ok || last != c.last || !strings.Contains(out, c.says) {
 				t.Errorf("ok is %v, want %v; the last line is %q, want %q; wanted to see %q in\n%s", ok, c.ok, last, c.last, c.says, out)
