@@ -1,0 +1,9 @@
+//go:build !amd64 && !arm64
+
+package rdb
+
+// canFold is false: sums are made by tables.
+const canFold = false
+
+// foldCRC64 is never called.
+func foldCRC64(uint64, []byte) (first, second uint64) { panic("no carry-less multiplication") }
