@@ -8,6 +8,7 @@ import (
 
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/internal/readahead"
 )
 
 // FileReport is what inspecting a bare dump found.
@@ -35,7 +36,9 @@ func File(ctx context.Context, path string, show progress.Func) (*FileReport, er
 	}
 	task := progress.Event{Task: path, Phase: string(Parse), Total: info.Size()}
 	report := &FileReport{Path: path, Bytes: info.Size()}
-	report.Dump, err = rdb.Inspect(ctx, file, rdb.InspectOptions{Size: info.Size(), OnProgress: func(done int64, keys uint64) {
+	// The kernel copies the file's next bytes while these are looked at.
+	ahead := readahead.New(file)
+	report.Dump, err = rdb.Inspect(ctx, ahead, rdb.InspectOptions{Size: info.Size(), OnProgress: func(done int64, keys uint64) {
 		task := task
 		task.Done, task.Keys = done, keys
 		show.Emit(task)
@@ -46,5 +49,5 @@ func File(ctx context.Context, path string, show progress.Func) (*FileReport, er
 		err = nil
 	}
 	report.Unverifiable = report.Damage == nil && report.Dump != nil && report.Dump.ChecksumDisabled
-	return report, errors.Join(err, file.Close())
+	return report, errors.Join(err, ahead.Close(), file.Close())
 }
