@@ -8,6 +8,7 @@ import (
 
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/internal/readahead"
 )
 
 // FileReport is what inspecting a bare dump found.
@@ -42,12 +43,14 @@ func File(ctx context.Context, path string, level Level, show progress.Func) (*F
 		task.Done, task.Keys = done, keys
 		show.Emit(task)
 	}
-	report.Dump, err = rdb.Inspect(ctx, file, options)
+	// The kernel copies the file's next bytes while these are looked at.
+	ahead := readahead.New(file)
+	report.Dump, err = rdb.Inspect(ctx, ahead, options)
 	task.Ended = true
 	show.Emit(task)
 	if errors.As(err, &report.Damage) {
 		err = nil
 	}
 	report.Unverifiable = report.Damage == nil && report.Dump != nil && report.Dump.ChecksumDisabled
-	return report, errors.Join(err, file.Close())
+	return report, errors.Join(err, ahead.Close(), file.Close())
 }

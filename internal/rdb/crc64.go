@@ -70,7 +70,7 @@ func buildCRCShift() *[8][256]uint64 {
 	zeros := make([]byte, crcLane)
 	for k := range shift {
 		for bit := range 8 {
-			moved := updateCRC64(1<<(8*k+bit), zeros)
+			moved := chainCRC64(1<<(8*k+bit), zeros)
 			for b := range 256 {
 				if b>>bit&1 == 1 {
 					shift[k][b] ^= moved
@@ -81,25 +81,37 @@ func buildCRCShift() *[8][256]uint64 {
 	return &shift
 }
 
-// UpdateCRC64 returns the checksum of the bytes behind crc followed by p.
+// UpdateCRC64 returns the checksum of the bytes behind crc followed by p: by
+// carry-less multiplication where the processor has it and there is enough of
+// it, else by tables.
+func UpdateCRC64(crc uint64, p []byte) uint64 {
+	if canFold && len(p) >= minFold {
+		whole := len(p) &^ (foldBlock - 1)
+		crc = foldedCRC64(crc, p[:whole])
+		p = p[whole:]
+	}
+	return tableCRC64(crc, p)
+}
+
+// tableCRC64 is UpdateCRC64 by tables.
 //
 // A checksum is a chain of dependent look-ups, so one alone leaves the
 // processor waiting: two neighbouring lanes are summed side by side, and the
 // first is then moved over the second, which the linearity of a CRC that
 // begins with zero allows. That is 1.4 times as fast as sixteen bytes at once.
-func UpdateCRC64(crc uint64, p []byte) uint64 {
+func tableCRC64(crc uint64, p []byte) uint64 {
 	for len(p) >= 2*crcLane {
-		a, b := updateTwoCRC64(crc, p[:crcLane], p[crcLane:2*crcLane])
+		a, b := chainTwoCRC64(crc, p[:crcLane], p[crcLane:2*crcLane])
 		crc = b
 		for k := range crcShift {
 			crc ^= crcShift[k][byte(a>>(8*k))]
 		}
 		p = p[2*crcLane:]
 	}
-	return updateCRC64(crc, p)
+	return chainCRC64(crc, p)
 }
 
-func updateCRC64(crc uint64, p []byte) uint64 {
+func chainCRC64(crc uint64, p []byte) uint64 {
 	t := crcTables
 	for len(p) >= crcSlices {
 		a := crc ^ binary.LittleEndian.Uint64(p)
@@ -113,9 +125,9 @@ func updateCRC64(crc uint64, p []byte) uint64 {
 	return crc
 }
 
-// updateTwoCRC64 sums p behind crc, and q of the same length, a multiple of
+// chainTwoCRC64 sums p behind crc, and q of the same length, a multiple of
 // eight, behind nothing.
-func updateTwoCRC64(crc uint64, p, q []byte) (uint64, uint64) {
+func chainTwoCRC64(crc uint64, p, q []byte) (uint64, uint64) {
 	t := crcTables
 	q = q[:len(p)]
 	var second uint64

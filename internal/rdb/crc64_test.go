@@ -83,12 +83,3 @@ func TestCRC64SeesEveryBit(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkCRC64(b *testing.B) {
-	data := make([]byte, 256<<10)
-	b.SetBytes(int64(len(data)))
-	var crc uint64
-	for b.Loop() {
-		crc = rdb.UpdateCRC64(crc, data)
-	}
-}

@@ -41,6 +41,16 @@
 // whole. Shared names that would be hashed over and over, a thousand times the
 // dump's own bytes and more, are damage: there is an end to what a dump can ask.
 //
+// # What makes it fast
+//
+// Most of a dump is passed over by its lengths, so what costs is the checksum.
+// It is made by carry-less multiplication where the processor has that (amd64
+// and arm64), some four times as fast as the tables that every other one uses.
+// Reading, checksum and judging follow one another in one goroutine: a source
+// that is slow to give is wrapped by internal/readahead, as slotark verify does
+// with files. Files are read and not mapped: one that is cut off while it is
+// read is damage, where a mapping would end the process.
+//
 // # What cannot be read
 //
 // Module values are passed over by what they say of themselves; those of the

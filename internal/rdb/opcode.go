@@ -207,7 +207,7 @@ func (r *Reader) readHashTemplate(at int64) error {
 	if r.digester != nil {
 		err = r.digester.template(id, fields)
 	} else {
-		err = r.in.skipStrings(fields)
+		err = r.in.skipStrings(fields, 0)
 	}
 	if err != nil {
 		return err

@@ -18,6 +18,20 @@ const (
 // say which: 6 bits, 14 bits, 4 or 8 bytes, an encoding. Lengths are the only
 // numbers of the format whose most significant byte comes first.
 func (in *input) lengthOrEncoding() (n uint64, encoded bool, err error) {
+	if at := in.pos; at+1 < in.end { // most are short and lie in the buffer
+		if b := in.buf[at]; b < 0x40 {
+			in.pos = at + 1
+			return uint64(b), false, nil
+		} else if b < 0x80 {
+			in.pos = at + 2
+			return uint64(b&0x3f)<<8 | uint64(in.buf[at+1]), false, nil
+		}
+	}
+	return in.longLengthOrEncoding()
+}
+
+// longLengthOrEncoding is lengthOrEncoding of whatever there can be.
+func (in *input) longLengthOrEncoding() (n uint64, encoded bool, err error) {
 	b, err := in.byte()
 	if err != nil {
 		return 0, false, err
@@ -86,6 +100,10 @@ func (in *input) lzfHeader() (packed, size uint64, err error) {
 
 // skipString consumes a string in whatever encoding.
 func (in *input) skipString() error {
+	if next := shortString(in.buf[:in.end], in.pos); next > 0 && next <= in.end-in.pos {
+		in.pos += next
+		return nil
+	}
 	n, encoded, err := in.lengthOrEncoding()
 	if err != nil {
 		return err
@@ -103,36 +121,53 @@ func (in *input) skipString() error {
 	return in.skip(packed)
 }
 
-// skipStrings consumes n strings. It is the hot path of every hash table and
-// list, so plain short strings that lie whole in the buffer cost a few
-// instructions each and everything else goes to skipString.
-func (in *input) skipStrings(n uint64) error {
+// skipStrings consumes n strings, behind each of which stand trail bytes. It is
+// the hot path of every hash table, list and sorted set, so short strings that
+// lie whole in the buffer cost a few instructions each and everything else goes
+// to skipString.
+func (in *input) skipStrings(n uint64, trail int) error {
 	for n > 0 {
-		window := in.buf[in.pos:in.end]
-		at := 0
-		for n > 0 && at+1 < len(window) {
-			next := at + 1 + int(window[at])
-			if window[at] >= 0x80 {
-				break
-			} else if window[at] >= 0x40 {
-				next = at + 2 + int(window[at]&0x3f)<<8 + int(window[at+1])
-			}
-			if next > len(window) {
+		window := in.buf[:in.end]
+		at := in.pos
+		for n > 0 {
+			size := shortString(window, at)
+			if size == 0 || size+trail > len(window)-at {
 				break
 			}
-			at = next
+			at += size + trail
 			n--
 		}
-		in.pos += at
+		in.pos = at
 		if n == 0 {
 			break
 		}
 		if err := in.skipString(); err != nil {
 			return err
 		}
+		if err := in.skip(uint64(trail)); err != nil {
+			return err
+		}
 		n--
 	}
 	return nil
+}
+
+// shortString is how many bytes the string at a place of window takes, where
+// its first two bytes say that, else 0: it is long, compressed, cut off or
+// damaged.
+func shortString(window []byte, at int) int {
+	if at+1 >= len(window) {
+		return 0
+	}
+	switch b := window[at]; {
+	case b < 0x40:
+		return 1 + int(b)
+	case b < 0x80:
+		return 2 + int(b&0x3f)<<8 + int(window[at+1])
+	case b >= 0xc0 && b <= 0xc0+encInt32:
+		return 1 + 1<<(b&0x3f)
+	}
+	return 0
 }
 
 // appendString materialises a string onto dst: numbers as decimal text,

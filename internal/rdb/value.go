@@ -22,17 +22,21 @@ func (r *Reader) skipValue(typ byte) error {
 		if err != nil {
 			return err
 		}
-		return in.skipStrings(n)
+		return in.skipStrings(n, 0)
 	case typeHash:
 		n, err := in.count(2)
 		if err != nil {
 			return err
 		}
-		return in.skipStrings(2 * n)
+		return in.skipStrings(2*n, 0)
 	case typeZset:
 		return r.skipItems(2, r.skipTextScored)
 	case typeZset2:
-		return r.skipItems(9, r.skipScored)
+		n, err := in.count(9)
+		if err != nil {
+			return err
+		}
+		return in.skipStrings(n, 8) // a score as binary64 behind each member
 	case typeListQuicklist2:
 		return r.skipItems(2, r.skipNode)
 	case typeHashMetaRC:
@@ -79,15 +83,7 @@ func (r *Reader) skipItems(itemBytes uint64, skip func() error) error {
 }
 
 // skipPair passes a field with its value.
-func (r *Reader) skipPair() error { return r.in.skipStrings(2) }
-
-// skipScored passes a member with its score as binary64.
-func (r *Reader) skipScored() error {
-	if err := r.in.skipString(); err != nil {
-		return err
-	}
-	return r.in.skip(8)
-}
+func (r *Reader) skipPair() error { return r.in.skipStrings(2, 0) }
 
 // skipTextScored passes a member with its score as text: a length byte, of
 // which the highest three are words of their own (not a number, +inf, -inf).
@@ -200,5 +196,5 @@ func (r *Reader) skipTemplateArray() error {
 	if !known {
 		return damage(CodeValue, at, "hash template %d was not defined before", id)
 	}
-	return r.in.skipStrings(fields)
+	return r.in.skipStrings(fields, 0)
 }

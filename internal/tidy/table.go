@@ -48,6 +48,7 @@ var layers = map[string]int{
 	"internal/hint":       10,
 	"internal/human":      10,
 	"internal/progress":   10,
+	"internal/readahead":  10,
 
 	// Programs and tests of the build. They import nothing of the module.
 	"internal/testreport": 0,
