@@ -102,3 +102,19 @@ func parseName(name string) (named, bool) {
 	}
 	return named{}, false
 }
+
+// folderOf says of an object's name which snapshot it is filed under, in which
+// kind of folder, and what it is called there. The snapshot is "" for what is
+// filed under none.
+func folderOf(name string) (cluster, kind string, snapshot manifest.ID, rest string) {
+	cluster, rest, _ = strings.Cut(name, "/")
+	kind, rest, _ = strings.Cut(rest, "/")
+	id, rest, below := strings.Cut(rest, "/")
+	switch kind {
+	case snapshotsDir, verifiedDir, drillsDir, holdsDir, restoresDir, prunesDir:
+		if snapshot, err := manifest.ParseID(id); err == nil && below {
+			return cluster, kind, snapshot, rest
+		}
+	}
+	return cluster, kind, "", rest
+}

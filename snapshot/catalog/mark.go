@@ -142,6 +142,16 @@ func (m *marks) add(n named, age time.Duration) {
 	}
 }
 
+// merge is what several stores say together.
+func merge(each []*marks, life time.Duration) *marks {
+	all := newMarks(life)
+	for _, m := range each {
+		maps.Copy(all.live, m.live)
+		maps.Copy(all.over, m.over)
+	}
+	return all
+}
+
 // uses are those that are not over, in any store.
 func (m *marks) uses() []Use {
 	var uses []Use
@@ -281,15 +291,10 @@ func (s *Snapshot) prunes(ctx context.Context, witnesses []witness) ([]Use, erro
 		found[i] = newMarks(intentLife)
 		errs[i] = found[i].read(ctx, stores[i], prunesDir, s.Manifest.Cluster, s.Manifest.ID, witnesses[i].now())
 	})
-	all := newMarks(intentLife)
-	for _, m := range found {
-		maps.Copy(all.live, m.live)
-		maps.Copy(all.over, m.over)
-	}
 	if len(errs) > 0 && !slices.Contains(errs, nil) {
 		return nil, errors.Join(errs...)
 	}
-	return all.uses(), nil
+	return merge(found, intentLife).uses(), nil
 }
 
 // gone tells whether every store that had the snapshot says that it has it no
