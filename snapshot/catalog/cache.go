@@ -81,6 +81,9 @@ func (c *Cache) path(key string) string { return filepath.Join(c.dir, key[:2], k
 
 // Trim deletes the oldest entries until the cache is within its bound.
 func (c *Cache) Trim() error {
+	if c == nil {
+		return nil
+	}
 	type file struct {
 		path     string
 		bytes    int64

@@ -82,3 +82,23 @@ func (r *Repository) Hold(ctx context.Context, s *Snapshot, h Hold, now time.Tim
 	// that has may have been about to delete.
 	return &h, s.outlast(ctx, took)
 }
+
+// Wanted says who keeps one snapshot from being pruned: its newest hold, nil
+// for none, and the restores and drills of it that go on. A hold that cannot be
+// read is an error.
+func (r *Repository) Wanted(ctx context.Context, s *Snapshot) (*Hold, []Use, error) {
+	e := Entry{Cluster: s.Manifest.Cluster, ID: s.Manifest.ID}
+	holds, err := r.index(ctx, recordsOf(holdsDir, e.Cluster, e.ID))
+	if err != nil {
+		return nil, nil, err
+	}
+	restores, err := r.index(ctx, recordsOf(restoresDir, e.Cluster, e.ID))
+	if err != nil {
+		return nil, nil, err
+	}
+	hold := newestRecord[Hold](ctx, r, holds, &e, holdsDir)
+	if len(e.unread) > 0 {
+		return nil, nil, fmt.Errorf("the newest hold of %s cannot be read", e.ID)
+	}
+	return hold, restores.usesOf(&e), nil
+}

@@ -210,9 +210,15 @@ func (r *Repository) fill(ctx context.Context, idx *index, e *Entry) {
 	e.Verified = newestRecord[Verification](ctx, r, idx, e, verifiedDir)
 	e.Drilled = newestRecord[Drill](ctx, r, idx, e, drillsDir)
 	e.Hold = newestRecord[Hold](ctx, r, idx, e, holdsDir)
-	if m := idx.uses[named{cluster: e.Cluster, kind: restoresDir, snapshot: e.ID}]; m != nil {
-		e.Uses = m.uses()
+	e.Uses = idx.usesOf(e)
+}
+
+// usesOf are the restores and drills of one entry that go on.
+func (x *index) usesOf(e *Entry) []Use {
+	if m := x.uses[named{cluster: e.Cluster, kind: restoresDir, snapshot: e.ID}]; m != nil {
+		return m.uses()
 	}
+	return nil
 }
 
 // newestRecord is nil where there is none or it cannot be read.
