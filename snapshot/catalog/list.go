@@ -70,7 +70,9 @@ type index struct {
 // newest first. Stores that do not answer are named in the entries' Presence;
 // it is an error only when none answers.
 func (r *Repository) List(ctx context.Context, cluster string) ([]Entry, error) {
-	idx, err := r.index(ctx, under(cluster))
+	idx, err := r.indexBy(ctx, func(ctx context.Context, store storage.Store, add func(storage.Object)) error {
+		return listKnown(ctx, store, cluster, add)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -148,33 +150,36 @@ func sameCluster(keys []named) bool {
 	return !slices.ContainsFunc(keys, func(k named) bool { return k.cluster != keys[0].cluster })
 }
 
-// index lists every store once. The visitors see each object too; one visitor
-// is not called by two goroutines at once.
+// index lists every store once. The visitors see each object too, and what its
+// name says; they are called one at a time.
 func (r *Repository) index(ctx context.Context, prefix string, visit ...func(store int, n named, o storage.Object)) (*index, error) {
+	return r.indexBy(ctx, func(ctx context.Context, store storage.Store, add func(storage.Object)) error {
+		return listAll(ctx, store, prefix, add)
+	}, visit...)
+}
+
+// indexBy makes an index of what one way of listing gives of each store.
+func (r *Repository) indexBy(ctx context.Context, list func(context.Context, storage.Store, func(storage.Object)) error, visit ...func(store int, n named, o storage.Object)) (*index, error) {
 	idx := &index{map[named]map[int]bool{}, map[named][]manifest.ID{}, map[named]*marks{}, make([]error, len(r.stores))}
 	now := clock.Now()
 	var mu sync.Mutex
 	var group errgroup.Group
 	for i, store := range r.stores {
 		group.Go(func() error {
-			for object, err := range store.List(ctx, prefix) {
-				if err != nil {
-					idx.storeErrs[i] = err
-					return nil
-				}
+			idx.storeErrs[i] = list(ctx, store.Store, func(object storage.Object) {
 				n, known := parseName(object.Name)
 				if !known && len(visit) == 0 {
-					continue
+					return
 				}
 				mu.Lock()
+				defer mu.Unlock()
 				if known {
 					idx.add(n, i, now.Sub(object.Modified))
 				}
 				for _, v := range visit {
 					v(i, n, object)
 				}
-				mu.Unlock()
-			}
+			})
 			return nil
 		})
 	}
