@@ -153,3 +153,27 @@ func TestRestoreAndPruneRace(t *testing.T) {
 		}
 	}
 }
+
+// TestServePrunes lets a schedule take snapshots and prune them, one at a time.
+func TestServePrunes(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 100, Seed: 11})
+	repo := filepath.Join(t.TempDir(), "repo")
+	cmd := command(t.Context(), password, "serve", "--node", c.Addrs()[0], "--repo", repo, "--snapshot-schedule", "@every 1s",
+		"--prune-schedule", "@every 2s", "--keep-last", "2", "--keep-minimum", "1")
+	var said log
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	clustertest.Eventually(t, runLimit, func(context.Context) error {
+		if !strings.Contains(said.String(), "msg=\"snapshot dropped\"") || !strings.Contains(said.String(), "msg=pruned") {
+			return errors.New("nothing is pruned yet:\n" + said.String())
+		}
+		return nil
+	})
+	stop(t, cmd, &said)
+	if ids := idsOf(t, "--repo", repo); len(ids) < 2 {
+		t.Errorf("left are %v", ids)
+	}
+}
