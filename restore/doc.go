@@ -17,6 +17,9 @@
 //  3. name: each node gets a nodes.conf with a new node id, the snapshot's
 //     slots and an epoch of its own. Then the folders get their names.
 //
+// From the end of its check on, a restore has a mark in the repository that
+// keeps every prune away from the snapshot; see [catalog.Snapshot.Claim].
+//
 // Replay, [Options].To:
 //
 //  1. check: every node is asked for everything that could forbid it. All

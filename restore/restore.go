@@ -81,9 +81,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer r.close()
+	defer r.release(ctx)
 	if r.ToDir != "" {
 		err := r.inOrder(ctx,
-			step{"check", r.checkSeed},
+			step{"check", r.thenClaim(r.checkSeed)},
 			step{"seed", r.seed},
 			step{"name", r.nameFolders},
 		)
@@ -94,7 +95,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 
 	// Check: until it returns, nothing is changed.
-	if err := r.inOrder(ctx, step{"check", r.checkTargets}); err != nil {
+	if err := r.inOrder(ctx, step{"check", r.thenClaim(r.checkTargets)}); err != nil {
 		return nil, err
 	}
 
@@ -127,6 +128,7 @@ type run struct {
 	places   []place   // the primaries by shard, then the replicas
 	targets  []*target // of a replay, by place
 	made     []string  // of a seed: what it made, to be removed if it fails
+	claim    *catalog.Claim
 
 	mu      sync.Mutex // guards what the shards' goroutines add
 	outcome Result

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"github.com/slotark/slotark/internal/human"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/spf13/cobra"
 )
@@ -42,8 +45,22 @@ func runList(ctx context.Context, a *app, cmd *cobra.Command) (*settings, []cata
 	if err != nil {
 		return nil, nil, err
 	}
+	cache := manifestCache()
+	repository.UseCache(cache)
 	entries, err := repository.List(ctx, s.named)
+	if trimErr := cache.Trim(); trimErr != nil && err == nil {
+		fmt.Fprintf(a.stderr, "slotark: warning: the cache of manifests is larger than it should be: %s\n", oneLine(trimErr))
+	}
 	return s, entries, err
+}
+
+// manifestCache is in the user's cache folder; nil where there is none.
+func manifestCache() *catalog.Cache {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return nil
+	}
+	return catalog.OpenCache(filepath.Join(dir, "slotark", "manifests"), catalog.DefaultCacheBytes)
 }
 
 func (a *app) printList(s *settings, entries []catalog.Entry, now time.Time) {
@@ -76,11 +93,28 @@ func (a *app) printList(s *settings, entries []catalog.Entry, now time.Time) {
 func entryRow(e catalog.Entry, now time.Time) []string {
 	row := []string{string(e.ID), e.Cluster, human.Age(now.Sub(e.ID.Time()))}
 	if e.Snapshot == nil {
-		return append(row, "-", "-", "-", "-", "-", "unreadable: "+oneLine(e.Err))
+		return append(row, "-", "-", "-", "-", "-", noted(append(wanted(e.Hold, e.Uses, now), "unreadable: "+oneLine(e.Err))))
 	}
 	m := e.Snapshot.Manifest
 	present, note := presence(e.Snapshot)
-	return append(row, human.Count(m.Keys()), human.Size(m.Bytes()), present, verified(e.Verified, now), drilled(e.Drilled), note)
+	return append(row, human.Count(m.Keys()), human.Size(m.Bytes()), present, verified(e.Verified, now), drilled(e.Drilled), noted(append(wanted(e.Hold, e.Uses, now), note)))
+}
+
+// wanted says who keeps a snapshot from being pruned: a hold, restores.
+func wanted(hold *catalog.Hold, uses []catalog.Use, now time.Time) []string {
+	var notes []string
+	if hold.InForce(now) {
+		notes = append(notes, hold.String())
+	}
+	for _, use := range uses {
+		notes = append(notes, use.String())
+	}
+	return notes
+}
+
+// noted joins those notes that say something.
+func noted(notes []string) string {
+	return strings.Join(slices.DeleteFunc(notes, func(note string) bool { return note == "" }), ", ")
 }
 
 // presence is "2 of 2", or "1 of 2 !" with which stores lack the snapshot.

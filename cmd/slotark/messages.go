@@ -86,13 +86,15 @@ type entryMessage struct {
 	Stores   []storeMessage        `json:"stores"`
 	Verified *catalog.Verification `json:"verified,omitempty"`
 	Drilled  *catalog.Drill        `json:"drilled,omitempty"`
-	Error    string                `json:"error,omitempty"` // why its manifest cannot be read
+	Hold     *catalog.Hold         `json:"hold,omitempty"`
+	Restores int                   `json:"restores,omitempty"` // restores and drills that go on
+	Error    string                `json:"error,omitempty"`    // why its manifest cannot be read
 }
 
 func newEntryMessage(e catalog.Entry) entryMessage {
 	msg := entryMessage{
 		Type: "snapshot_entry", ID: e.ID, Cluster: e.Cluster, Taken: e.ID.Time(),
-		Verified: e.Verified, Drilled: e.Drilled, Stores: []storeMessage{},
+		Verified: e.Verified, Drilled: e.Drilled, Hold: e.Hold, Restores: len(e.Uses), Stores: []storeMessage{},
 	}
 	if e.Snapshot == nil {
 		msg.Error = oneLine(e.Err)
@@ -119,10 +121,12 @@ type showMessage struct {
 	Type     string             `json:"message_type"` // "manifest"
 	Manifest *manifest.Manifest `json:"manifest"`
 	Stores   []storeMessage     `json:"stores"`
+	Hold     *catalog.Hold      `json:"hold,omitempty"`
+	Restores int                `json:"restores,omitempty"`
 }
 
-func newShowMessage(s *catalog.Snapshot) showMessage {
-	return showMessage{"manifest", s.Manifest, storeMessages(s)}
+func newShowMessage(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use) showMessage {
+	return showMessage{"manifest", s.Manifest, storeMessages(s), hold, len(uses)}
 }
 
 type slotMessage struct {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
+	"github.com/slotark/slotark/internal/config"
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/scheduler"
 	"github.com/slotark/slotark/snapshot"
@@ -17,17 +19,19 @@ import (
 type serveOptions struct {
 	snapshot string
 	drill    string
+	prune    string
 	drillOptions
+	retention config.Retention
 }
 
 func newServeCommand(a *app) *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Take snapshots and hold drills by schedule, until stopped",
-		Long: `Take snapshots and hold drills by cron expressions, one thing at a time: a job
-that is due while another runs waits its turn, and one that is due while it runs
-itself is skipped. SIGINT or SIGTERM stops what runs, cleanly.
+		Short: "Take snapshots, hold drills and prune by schedule, until stopped",
+		Long: `Take snapshots, hold drills and prune by cron expressions, one thing at a time: a
+job that is due while another runs waits its turn, and one that is due while it
+runs itself is skipped. SIGINT or SIGTERM stops what runs, cleanly.
 
 Expressions have five fields (minute hour day month weekday), or are "@daily",
 "@every 6h" and the like. A drill takes the latest snapshot. Passwords are read
@@ -40,7 +44,9 @@ anew for each run.
 	}
 	cmd.Flags().StringVar(&o.snapshot, "snapshot-schedule", "", "when to take a snapshot: a cron `EXPRESSION`")
 	cmd.Flags().StringVar(&o.drill, "drill-schedule", "", "when to drill the latest snapshot: a cron `EXPRESSION`")
+	cmd.Flags().StringVar(&o.prune, "prune-schedule", "", "when to delete what the retention rules do not keep: a cron `EXPRESSION`")
 	addDrillFlags(cmd.Flags(), &o.drillOptions)
+	addRetentionFlags(cmd.Flags(), &o.retention)
 	a.addCaptureFlags(cmd.Flags())
 	return cmd
 }
@@ -70,9 +76,15 @@ func runServe(ctx context.Context, a *app, cmd *cobra.Command, o serveOptions) e
 	if s.Schedule.Drill != "" {
 		jobs = append(jobs, scheduler.Job{Name: "drill", Schedule: s.Schedule.Drill, Timeout: s.Config.Drill.Timeout, Run: srv.drill})
 	}
+	if s.Schedule.Prune != "" {
+		if _, err := s.pruneOptions(); err != nil { // better now than at night
+			return err
+		}
+		jobs = append(jobs, scheduler.Job{Name: "prune", Schedule: s.Schedule.Prune, Timeout: pruneLimit, Run: srv.prune})
+	}
 	if len(jobs) == 0 {
 		return hint.Add(usageError{errors.New("nothing is scheduled")},
-			"give --snapshot-schedule or --drill-schedule, or the schedule section in --config FILE")
+			"give --snapshot-schedule, --drill-schedule or --prune-schedule, or the schedule section in --config FILE")
 	}
 	schedule, err := scheduler.New(scheduler.Options{Jobs: jobs, Location: location, Logger: srv.log})
 	if err != nil {
@@ -96,6 +108,12 @@ func (srv *server) settings(ctx context.Context) (*settings, error) {
 	}
 	if set.Changed("drill-schedule") {
 		s.Schedule.Drill = srv.options.drill
+	}
+	if set.Changed("prune-schedule") {
+		s.Schedule.Prune = srv.options.prune
+	}
+	if err := s.overrideRetention(set, srv.options.retention); err != nil {
+		return nil, err
 	}
 	return s, s.overrideDrill(set, srv.options.drillOptions)
 }
@@ -160,6 +178,34 @@ func (srv *server) drill(ctx context.Context) error {
 	}
 	srv.log.Info("snapshot is proved", "cluster", report.Cluster, "snapshot", report.Snapshot, "drill", report.ID, "keys", report.Keys,
 		"rto", report.RTO.Duration(), "rpo", report.RPO.Duration(), "nodes", report.Nodes)
+	return nil
+}
+
+// pruneLimit bounds a scheduled prune, so that a store that hangs does not stop
+// the snapshots. What is left the next one does.
+const pruneLimit = time.Hour
+
+// prune is one scheduled prune, of this server's cluster alone.
+func (srv *server) prune(ctx context.Context) error {
+	s, err := srv.settings(ctx)
+	if err != nil {
+		return err
+	}
+	s.named = s.Cluster.Name
+	result, err := s.prune(ctx, false)
+	if err != nil {
+		return err
+	}
+	for _, d := range result.plan.Drops() {
+		word, note := result.outcome(d.Keep, d.Cluster, d.ID)
+		srv.log.Info("snapshot "+word, "cluster", d.Cluster, "snapshot", d.ID, "reasons", strings.Join(d.Reasons, ", "), "detail", note)
+	}
+	sum := newPruneSummary(result)
+	srv.log.Info("pruned", "cluster", s.Cluster.Name, "kept", sum.Kept, "dropped", sum.Dropped, "orphans", sum.Orphans, "failed", sum.Failed,
+		"bytes", sum.Bytes, "elapsed", result.elapsed.Round(time.Millisecond))
+	if result.failed() {
+		return fmt.Errorf("%d could not be deleted: %w", sum.Failed, errFindings)
+	}
 	return nil
 }
 

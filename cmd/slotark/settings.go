@@ -176,6 +176,9 @@ var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
 	"repository.primary": "repo", "repository.mirrors": "mirror", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
 	"drill.runtime": "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
+	"schedule.prune": "prune-schedule", "retention.keep_last": "keep-last", "retention.keep_hourly": "keep-hourly", "retention.keep_daily": "keep-daily",
+	"retention.keep_weekly": "keep-weekly", "retention.keep_monthly": "keep-monthly", "retention.keep_yearly": "keep-yearly",
+	"retention.keep_minimum": "keep-minimum", "retention.orphans_older": "orphans-older", "retention.time_zone": "time-zone",
 }
 
 // byFlag names problems after the flags they were given by, not after keys of

@@ -37,14 +37,18 @@ how types and strings that are no text are written.
 			if given {
 				return runShowKey(cmd.Context(), a, cmd, args[0], name, key.db)
 			}
-			s, err := runShow(cmd.Context(), a, cmd, args[0])
+			repository, s, err := runShow(cmd.Context(), a, cmd, args[0])
 			if err != nil {
 				return err
 			}
 			if slots {
 				return a.printSlots(cmd.Context(), s)
 			}
-			a.printShow(s)
+			hold, uses, err := repository.Wanted(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			a.printShow(s, hold, uses)
 			return nil
 		},
 	}
@@ -53,13 +57,12 @@ how types and strings that are no text are written.
 	return cmd
 }
 
-func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string) (*catalog.Snapshot, error) {
+func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string) (*catalog.Repository, *catalog.Snapshot, error) {
 	s, err := a.settings(ctx, cmd, needStores)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	_, snapshot, err := s.find(ctx, ref)
-	return snapshot, err
+	return s.find(ctx, ref)
 }
 
 // find opens the repository and one snapshot of it.
@@ -72,10 +75,10 @@ func (s *settings) find(ctx context.Context, ref string) (*catalog.Repository, *
 	return repository, snapshot, err
 }
 
-func (a *app) printShow(s *catalog.Snapshot) {
+func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use) {
 	m := s.Manifest
 	if a.json {
-		a.emit(newShowMessage(s))
+		a.emit(newShowMessage(s, hold, uses))
 		return
 	}
 	present, note := presence(s)
@@ -88,6 +91,9 @@ func (a *app) printShow(s *catalog.Snapshot) {
 	}
 	if note != "" {
 		rows = append(rows, []string{"", note})
+	}
+	for _, why := range wanted(hold, uses, clock.Now()) {
+		rows = append(rows, []string{"wanted", why})
 	}
 	for _, f := range m.Findings {
 		rows = append(rows, []string{f.Severity, f.Subject + ": " + f.Detail})

@@ -66,6 +66,8 @@ func TestUsage(t *testing.T) {
 		{"no such configuration", list("--config", filepath.Join(dir, "slotark.yaml")), []string{"read the configuration", "slotark.yaml"}},
 		{"bad runtime", append([]string{"drill", "--runtime", "vm"}, repo...), []string{`--runtime: "vm" is not known`}},
 		{"bad schedule", append([]string{"serve", "--node", "a:1", "--snapshot-schedule", "daily"}, repo...), []string{`--snapshot-schedule: "daily" is not a cron expression`}},
+		{"prune by schedule without a rule", append([]string{"serve", "--node", "a:1", "--prune-schedule", "@daily"}, repo...), []string{"no retention rule", "--keep-daily"}},
+		{"bad prune schedule", append([]string{"serve", "--node", "a:1", "--prune-schedule", "daily"}, repo...), []string{`--prune-schedule: "daily" is not a cron expression`}},
 		{"nothing scheduled", append([]string{"serve", "--node", "a:1"}, repo...), []string{"nothing is scheduled", "--snapshot-schedule"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -116,7 +118,7 @@ func TestErrorsAsJSON(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	verbs := []string{"snapshot", "list", "show", "verify", "restore", "drill", "serve"}
+	verbs := []string{"snapshot", "list", "show", "verify", "restore", "drill", "prune", "hold", "serve"}
 	for _, verb := range verbs {
 		o := slotark(t, "", verb, "--help").want(t, exitDone, "EXIT STATUS", "Examples:", "slotark "+verb, "--repo")
 		if o.stderr != "" {

@@ -16,6 +16,7 @@ type Config struct {
 	Repository Repository `yaml:"repository"`
 	Snapshot   Snapshot   `yaml:"snapshot"`
 	Drill      Drill      `yaml:"drill"`
+	Retention  Retention  `yaml:"retention"`
 	Schedule   Schedule   `yaml:"schedule"`
 }
 
@@ -62,20 +63,37 @@ type Drill struct {
 	Timeout time.Duration `yaml:"timeout"` // of a whole drill
 }
 
+// Retention is which snapshots `slotark prune` keeps. Without a rule there is
+// nothing to prune by.
+type Retention struct {
+	KeepLast     int    `yaml:"keep_last"`
+	KeepWithin   Span   `yaml:"keep_within"`
+	KeepHourly   int    `yaml:"keep_hourly"`
+	KeepDaily    int    `yaml:"keep_daily"`
+	KeepWeekly   int    `yaml:"keep_weekly"`
+	KeepMonthly  int    `yaml:"keep_monthly"`
+	KeepYearly   int    `yaml:"keep_yearly"`
+	KeepMinimum  int    `yaml:"keep_minimum"`  // of the newest whole ones, whatever the rules say
+	OrphansOlder Span   `yaml:"orphans_older"` // what is older and has no manifest is removed
+	TimeZone     string `yaml:"time_zone"`     // of hours, days, weeks, months and years
+}
+
 // Schedule is when `slotark serve` does what. An empty one is never.
 type Schedule struct {
 	Snapshot string `yaml:"snapshot"` // cron expression
 	Drill    string `yaml:"drill"`    // cron expression
+	Prune    string `yaml:"prune"`    // cron expression
 	TimeZone string `yaml:"time_zone"`
 }
 
 // Default is what holds where there is no file, or the file says nothing.
 func Default() *Config {
 	return &Config{
-		Cluster:  Cluster{Timeout: 5 * time.Second},
-		Snapshot: Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
-		Drill:    Drill{Runtime: "auto", Timeout: time.Hour},
-		Schedule: Schedule{TimeZone: "UTC"},
+		Cluster:   Cluster{Timeout: 5 * time.Second},
+		Snapshot:  Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
+		Drill:     Drill{Runtime: "auto", Timeout: time.Hour},
+		Retention: Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
+		Schedule:  Schedule{TimeZone: "UTC"},
 	}
 }
 

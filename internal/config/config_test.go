@@ -71,8 +71,10 @@ func TestDocumentedExample(t *testing.T) {
 			Collect: "auto", PreferReplica: true, MaxLag: 16 << 20,
 			DataDirs: map[string]string{"10.0.1.10:6379": "/mnt/redis-1"}, Timeout: 2 * time.Hour,
 		},
-		Drill:    config.Drill{Runtime: "auto", Image: "redis:7.0.15", Timeout: time.Hour},
-		Schedule: config.Schedule{Snapshot: "0 2 * * *", Drill: "0 4 * * *", TimeZone: "UTC"},
+		Drill: config.Drill{Runtime: "auto", Image: "redis:7.0.15", Timeout: time.Hour},
+		Retention: config.Retention{KeepLast: 3, KeepWithin: config.Span(48 * time.Hour), KeepHourly: 24, KeepDaily: 7, KeepWeekly: 4, KeepMonthly: 12,
+			KeepYearly: 3, KeepMinimum: 3, OrphansOlder: config.Span(24 * time.Hour), TimeZone: "UTC"},
+		Schedule: config.Schedule{Snapshot: "0 2 * * *", Drill: "0 4 * * *", Prune: "0 6 * * *", TimeZone: "UTC"},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -119,7 +121,7 @@ func TestDefaults(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
 		"unknown key":         {"repository:\n  mirror: x\n", "slotark.yaml:2: repository.mirror: unknown key; known here: mirrors, primary"},
-		"unknown section":     {"\nsnapshots: {}\n", "slotark.yaml:2: snapshots: unknown key; known here: cluster, drill, repository, schedule, snapshot"},
+		"unknown section":     {"\nsnapshots: {}\n", "slotark.yaml:2: snapshots: unknown key; known here: cluster, drill, repository, retention, schedule, snapshot"},
 		"password":            {"cluster:\n  password: hunter2\n", "slotark.yaml:2: cluster.password: a password does not belong in this file: name a file that holds it in password_file, or an environment variable in password_env"},
 		"twice":               {"cluster:\n  name: a\n  name: b\n", "slotark.yaml:3: cluster.name: is there twice, first on line 2"},
 		"not YAML":            {"cluster:\n  name: 'a\n", "slotark.yaml:2: not YAML: found unexpected end of stream"},
@@ -151,6 +153,12 @@ func TestMistakes(t *testing.T) {
 		"no lag":              {"snapshot:\n  max_lag: 0\n", "slotark.yaml:2: snapshot.max_lag: want more than nothing, such as 16MiB"},
 		"runtime":             {"drill:\n  runtime: podman\n", `slotark.yaml:2: drill.runtime: "podman" is not known: want auto, docker, process`},
 		"image of a process":  {"drill:\n  runtime: process\n  image: redis:7\n", "slotark.yaml:3: drill.image: an image means nothing to runtime: process"},
+		"a count in words":    {"retention:\n  keep_last: ten\n", `slotark.yaml:2: retention.keep_last: "ten" is not a number`},
+		"a count below none":  {"retention:\n  keep_daily: -1\n", "slotark.yaml:2: retention.keep_daily: -1: want how many to keep, or 0 to leave the rule out"},
+		"no minimum":          {"retention:\n  keep_minimum: 0\n", "slotark.yaml:2: retention.keep_minimum: 0: want at least 1: the newest whole snapshot always stays"},
+		"no margin":           {"retention:\n  orphans_older: 5m\n", "slotark.yaml:2: retention.orphans_older: 5m0s: want at least an hour: what is younger may be a snapshot under way"},
+		"span":                {"retention:\n  keep_within: 2 months\n", `slotark.yaml:2: retention.keep_within: "2 months" is not a time span: want a number with a unit, such as 36h, 30d or 8w`},
+		"retention's zone":    {"retention:\n  time_zone: Mars\n", `slotark.yaml:2: retention.time_zone: "Mars" is not a time zone: want a name such as UTC or Europe/Berlin`},
 		"schedule":            {"schedule:\n  snapshot: \"0 25 * * *\"\n", `slotark.yaml:2: schedule.snapshot: "0 25 * * *" is not a cron expression: end of range (25) above maximum (23): 25`},
 		"time zone":           {"schedule:\n  time_zone: Mars/Olympus\n", `slotark.yaml:2: schedule.time_zone: "Mars/Olympus" is not a time zone: want a name such as UTC or Europe/Berlin`},
 		"through an alias":    {"cluster: &c\n  name: a/b\ndrill: *c\n", "slotark.yaml:2: cluster.name: cluster name \"a/b\": want 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or a digit\nslotark.yaml:2: drill.name: unknown key; known here: image, runtime, timeout"},

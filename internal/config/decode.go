@@ -91,7 +91,7 @@ func (d *decoder) value(node *yaml.Node, path string, into reflect.Value) {
 		return
 	}
 	switch into.Interface().(type) {
-	case time.Duration, Size:
+	case time.Duration, Size, Span:
 		d.scalar(node, path, into)
 		return
 	}
@@ -198,8 +198,21 @@ func (d *decoder) scalar(node *yaml.Node, path string, into reflect.Value) {
 		}
 		into.SetInt(int64(size))
 		return
+	case Span:
+		span, err := ParseSpan(node.Value)
+		if err != nil {
+			d.report(node.Line, path, "%v", err)
+		}
+		into.SetInt(int64(span))
+		return
 	}
 	switch into.Kind() {
+	case reflect.Int:
+		number, err := strconv.Atoi(node.Value)
+		if err != nil {
+			d.report(node.Line, path, "%q is not a number", node.Value)
+		}
+		into.SetInt(int64(number))
 	case reflect.Bool:
 		if node.Value != "true" && node.Value != "false" {
 			d.report(node.Line, path, "%q is neither true nor false", node.Value)

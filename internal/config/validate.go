@@ -22,10 +22,15 @@ import (
 func (c *Config) Validate() error { return invalid(c.problems()) }
 
 // Location is the time zone of the schedules.
-func (s Schedule) Location() (*time.Location, error) {
-	location, err := time.LoadLocation(s.TimeZone)
+func (s Schedule) Location() (*time.Location, error) { return zone(s.TimeZone) }
+
+// Location is the time zone of the rules that go by the calendar.
+func (r Retention) Location() (*time.Location, error) { return zone(r.TimeZone) }
+
+func zone(name string) (*time.Location, error) {
+	location, err := time.LoadLocation(name)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a time zone: want a name such as UTC or Europe/Berlin", s.TimeZone)
+		return nil, fmt.Errorf("%q is not a time zone: want a name such as UTC or Europe/Berlin", name)
 	}
 	return location, nil
 }
@@ -37,6 +42,7 @@ func (c *Config) problems() []Problem {
 	v.repository(&c.Repository)
 	v.snapshot(&c.Snapshot)
 	v.drill(&c.Drill)
+	v.retention(&c.Retention)
 	v.schedule(&c.Schedule)
 	return v.problems
 }
@@ -132,8 +138,31 @@ func (v *validator) drill(d *Drill) {
 	v.positive("drill.timeout", d.Timeout)
 }
 
+func (v *validator) retention(r *Retention) {
+	for _, rule := range []struct {
+		path  string
+		count int
+	}{
+		{"retention.keep_last", r.KeepLast}, {"retention.keep_hourly", r.KeepHourly}, {"retention.keep_daily", r.KeepDaily},
+		{"retention.keep_weekly", r.KeepWeekly}, {"retention.keep_monthly", r.KeepMonthly}, {"retention.keep_yearly", r.KeepYearly},
+	} {
+		if rule.count < 0 {
+			v.report(rule.path, "%d: want how many to keep, or 0 to leave the rule out", rule.count)
+		}
+	}
+	if r.KeepMinimum < 1 {
+		v.report("retention.keep_minimum", "%d: want at least 1: the newest whole snapshot always stays", r.KeepMinimum)
+	}
+	if r.OrphansOlder.Duration() < time.Hour {
+		v.report("retention.orphans_older", "%s: want at least an hour: what is younger may be a snapshot under way", r.OrphansOlder)
+	}
+	if _, err := r.Location(); err != nil {
+		v.report("retention.time_zone", "%v", err)
+	}
+}
+
 func (v *validator) schedule(s *Schedule) {
-	for _, job := range []struct{ path, expression string }{{"schedule.snapshot", s.Snapshot}, {"schedule.drill", s.Drill}} {
+	for _, job := range []struct{ path, expression string }{{"schedule.snapshot", s.Snapshot}, {"schedule.drill", s.Drill}, {"schedule.prune", s.Prune}} {
 		if job.expression == "" {
 			continue
 		}

@@ -12,7 +12,13 @@ const (
 	snapshotsDir = "snapshots"
 	verifiedDir  = "verifications"
 	drillsDir    = "drills"
+	holdsDir     = "holds"
+	restoresDir  = "restores"
+	prunesDir    = "prunes"
 )
+
+// idLength is how long every manifest.ID is.
+const idLength = len("20260131T020000Z-x7k2p9")
 
 // ManifestObject is the object that makes a snapshot exist, in its folder.
 const ManifestObject = "manifest.json"
@@ -37,19 +43,42 @@ func DrillName(cluster string, snapshot, id manifest.ID) string {
 	return cluster + "/" + drillsDir + "/" + string(snapshot) + "/" + string(id) + ".json"
 }
 
+// holdName is the record by which a snapshot is held, or held no longer.
+func holdName(cluster string, snapshot, id manifest.ID) string {
+	return recordsOf(holdsDir, cluster, snapshot) + string(id) + ".json"
+}
+
+// recordsOf is the folder of one kind of a snapshot's records.
+func recordsOf(kind, cluster string, snapshot manifest.ID) string {
+	return cluster + "/" + kind + "/" + string(snapshot) + "/"
+}
+
+// pruneName is the record of one prune: what it dropped, and why.
+func pruneName(cluster string, id manifest.ID) string {
+	return cluster + "/" + prunesDir + "/" + string(id) + ".json"
+}
+
+// markName is the record by which a restore says that it reads a snapshot, or
+// a prune that it is about to drop one: "<id>-begun.json".
+func markName(kind, cluster string, snapshot, id manifest.ID, state string) string {
+	return recordsOf(kind, cluster, snapshot) + string(id) + "-" + state + ".json"
+}
+
 // named is what an object's name says it is.
 type named struct {
 	cluster, kind string
 	snapshot      manifest.ID
-	record        manifest.ID // of a verification or drill
+	record        manifest.ID // of a verification, drill, hold, restore or prune
+	state         string      // of a restore or prune
 }
 
 // parseName understands manifests and records, and nothing else.
 func parseName(name string) (named, bool) {
-	parts := strings.Split(name, "/")
-	if len(parts) != 4 {
+	// Most names are those of dumps: they are told apart without a copy.
+	if strings.Count(name, "/") != 3 {
 		return named{}, false
 	}
+	parts := strings.Split(name, "/")
 	id, err := manifest.ParseID(parts[2])
 	if err != nil {
 		return named{}, false
@@ -58,10 +87,34 @@ func parseName(name string) (named, bool) {
 	switch n.kind {
 	case snapshotsDir:
 		return n, parts[3] == ManifestObject
-	case verifiedDir, drillsDir:
+	case restoresDir, prunesDir:
+		mark, ok := strings.CutSuffix(parts[3], ".json")
+		if !ok || len(mark) <= idLength || mark[idLength] != '-' {
+			return named{}, false
+		}
+		n.record, n.state = manifest.ID(mark[:idLength]), mark[idLength+1:]
+		_, err := manifest.ParseID(mark[:idLength])
+		return n, err == nil
+	case verifiedDir, drillsDir, holdsDir:
 		record, err := manifest.ParseID(strings.TrimSuffix(parts[3], ".json"))
 		n.record = record
 		return n, err == nil && strings.HasSuffix(parts[3], ".json")
 	}
 	return named{}, false
+}
+
+// folderOf says of an object's name which snapshot it is filed under, in which
+// kind of folder, and what it is called there. The snapshot is "" for what is
+// filed under none.
+func folderOf(name string) (cluster, kind string, snapshot manifest.ID, rest string) {
+	cluster, rest, _ = strings.Cut(name, "/")
+	kind, rest, _ = strings.Cut(rest, "/")
+	id, rest, below := strings.Cut(rest, "/")
+	switch kind {
+	case snapshotsDir, verifiedDir, drillsDir, holdsDir, restoresDir, prunesDir:
+		if snapshot, err := manifest.ParseID(id); err == nil && below {
+			return cluster, kind, snapshot, rest
+		}
+	}
+	return cluster, kind, "", rest
 }

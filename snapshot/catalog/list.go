@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
@@ -56,23 +58,43 @@ type Entry struct {
 	Err      error         // why it is nil
 	Verified *Verification // the newest; nil where there is none
 	Drilled  *Drill        // the newest; nil where there is none
+	Hold     *Hold         // the newest, in force or not; nil where there is none
+	Uses     []Use         // restores and drills of it that go on, by this machine's clock
+
+	unread []string // kinds of records that are there and could not be read
 }
 
 // index is what one pass over the stores' names gives.
 type index struct {
 	found     map[named]map[int]bool // manifests: in which stores (by position)
 	records   map[named][]manifest.ID
-	storeErrs []error // by store
+	uses      map[named]*marks // restores' marks
+	storeErrs []error          // by store
 }
 
 // List returns the snapshots of one cluster, or of all where cluster is empty,
 // newest first. Stores that do not answer are named in the entries' Presence;
 // it is an error only when none answers.
 func (r *Repository) List(ctx context.Context, cluster string) ([]Entry, error) {
-	idx, err := r.index(ctx, cluster)
+	idx, err := r.indexBy(ctx, func(ctx context.Context, store storage.Store, add func(storage.Object)) error {
+		return listKnown(ctx, store, cluster, add)
+	})
 	if err != nil {
 		return nil, err
 	}
+	return r.entries(ctx, idx)
+}
+
+// under is the prefix of one cluster's objects, or of all.
+func under(cluster string) string {
+	if cluster == "" {
+		return ""
+	}
+	return cluster + "/"
+}
+
+// entries reads what is known of each snapshot of an index, newest first.
+func (r *Repository) entries(ctx context.Context, idx *index) ([]Entry, error) {
 	entries := make([]Entry, 0, len(idx.found))
 	for key := range idx.found {
 		entries = append(entries, Entry{Cluster: key.cluster, ID: key.snapshot})
@@ -94,7 +116,11 @@ func (r *Repository) List(ctx context.Context, cluster string) ([]Entry, error) 
 // Find returns one snapshot by its id, by a prefix that only it has, or the
 // newest by "latest".
 func (r *Repository) Find(ctx context.Context, cluster, ref string) (*Snapshot, error) {
-	idx, err := r.index(ctx, cluster)
+	prefix := under(cluster)
+	if cluster != "" && ref != Latest && !strings.Contains(ref, "/") {
+		prefix += snapshotsDir + "/" + ref // so that nothing of the others is listed
+	}
+	idx, err := r.index(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +148,7 @@ func (r *Repository) Find(ctx context.Context, cluster, ref string) (*Snapshot, 
 			ref, len(matches), matches[0].snapshot, matches[1].snapshot), "give more of it; see which there are: slotark list")
 	}
 	entry := Entry{Cluster: matches[0].cluster, ID: matches[0].snapshot}
-	r.loadSnapshot(ctx, idx, &entry)
+	r.loadSnapshot(ctx, idx, &entry, nil)
 	return entry.Snapshot, entry.Err
 }
 
@@ -130,74 +156,94 @@ func sameCluster(keys []named) bool {
 	return !slices.ContainsFunc(keys, func(k named) bool { return k.cluster != keys[0].cluster })
 }
 
-// index lists every store once.
-func (r *Repository) index(ctx context.Context, cluster string) (*index, error) {
-	prefix := ""
-	if cluster != "" {
-		prefix = cluster + "/"
-	}
-	names := make([][]named, len(r.stores))
-	errs := make([]error, len(r.stores))
+// index lists every store once. The visitors see each object too, and what its
+// name says; they are called one at a time.
+func (r *Repository) index(ctx context.Context, prefix string, visit ...func(store int, n named, o storage.Object)) (*index, error) {
+	return r.indexBy(ctx, func(ctx context.Context, store storage.Store, add func(storage.Object)) error {
+		return listAll(ctx, store, prefix, add)
+	}, visit...)
+}
+
+// indexBy makes an index of what one way of listing gives of each store.
+func (r *Repository) indexBy(ctx context.Context, list func(context.Context, storage.Store, func(storage.Object)) error, visit ...func(store int, n named, o storage.Object)) (*index, error) {
+	idx := &index{map[named]map[int]bool{}, map[named][]manifest.ID{}, map[named]*marks{}, make([]error, len(r.stores))}
+	now := clock.Now()
+	var mu sync.Mutex
 	var group errgroup.Group
 	for i, store := range r.stores {
 		group.Go(func() error {
-			names[i], errs[i] = listNames(ctx, store, prefix)
+			idx.storeErrs[i] = list(ctx, store.Store, func(object storage.Object) {
+				n, known := parseName(object.Name)
+				if !known && len(visit) == 0 {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if known {
+					idx.add(n, i, now.Sub(object.Modified))
+				}
+				for _, v := range visit {
+					v(i, n, object)
+				}
+			})
 			return nil
 		})
 	}
 	group.Wait() // the stores' errors are kept one by one
-	if !slices.Contains(errs, nil) {
-		return nil, errors.Join(errs...)
-	}
-	idx := &index{map[named]map[int]bool{}, map[named][]manifest.ID{}, errs}
-	for i := range names {
-		for _, n := range names[i] {
-			idx.add(n, i)
-		}
+	if !slices.Contains(idx.storeErrs, nil) {
+		return nil, errors.Join(idx.storeErrs...)
 	}
 	return idx, nil
 }
 
-func listNames(ctx context.Context, store storage.Store, prefix string) ([]named, error) {
-	var names []named
-	for object, err := range store.List(ctx, prefix) {
-		if err != nil {
-			return nil, err
-		}
-		if n, ok := parseName(object.Name); ok {
-			names = append(names, n)
-		}
-	}
-	return names, nil
-}
-
-func (x *index) add(n named, store int) {
+func (x *index) add(n named, store int, age time.Duration) {
 	key := named{cluster: n.cluster, kind: n.kind, snapshot: n.snapshot}
-	if n.kind != snapshotsDir {
+	switch n.kind {
+	case snapshotsDir:
+		if x.found[key] == nil {
+			x.found[key] = map[int]bool{}
+		}
+		x.found[key][store] = true
+	case restoresDir:
+		if x.uses[key] == nil {
+			x.uses[key] = newMarks(useLife)
+		}
+		x.uses[key].add(n, age)
+	case prunesDir: // of no account to who lists
+	default:
 		x.records[key] = append(x.records[key], n.record)
-		return
 	}
-	if x.found[key] == nil {
-		x.found[key] = map[int]bool{}
-	}
-	x.found[key][store] = true
 }
 
 // fill reads one entry's manifest and its newest records.
 func (r *Repository) fill(ctx context.Context, idx *index, e *Entry) {
-	r.loadSnapshot(ctx, idx, e)
-	if id := idx.newest(e, verifiedDir); id != "" {
-		v := new(Verification)
-		if r.readRecord(ctx, VerificationName(e.Cluster, e.ID, id), v) {
-			e.Verified = v
-		}
+	r.loadSnapshot(ctx, idx, e, r.cache)
+	e.Verified = newestRecord[Verification](ctx, r, idx, e, verifiedDir)
+	e.Drilled = newestRecord[Drill](ctx, r, idx, e, drillsDir)
+	e.Hold = newestRecord[Hold](ctx, r, idx, e, holdsDir)
+	e.Uses = idx.usesOf(e)
+}
+
+// usesOf are the restores and drills of one entry that go on.
+func (x *index) usesOf(e *Entry) []Use {
+	if m := x.uses[named{cluster: e.Cluster, kind: restoresDir, snapshot: e.ID}]; m != nil {
+		return m.uses()
 	}
-	if id := idx.newest(e, drillsDir); id != "" {
-		d := new(Drill)
-		if r.readRecord(ctx, DrillName(e.Cluster, e.ID, id), d) {
-			e.Drilled = d
-		}
+	return nil
+}
+
+// newestRecord is nil where there is none or it cannot be read.
+func newestRecord[T any](ctx context.Context, r *Repository, idx *index, e *Entry, kind string) *T {
+	id := idx.newest(e, kind)
+	if id == "" {
+		return nil
 	}
+	record := new(T)
+	if !r.readRecord(ctx, recordsOf(kind, e.Cluster, e.ID)+string(id)+".json", record) {
+		e.unread = append(e.unread, kind)
+		return nil
+	}
+	return record
 }
 
 func (x *index) newest(e *Entry, kind string) manifest.ID {
@@ -220,7 +266,8 @@ func (r *Repository) readRecord(ctx context.Context, name string, into any) bool
 	return false
 }
 
-func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry) {
+// loadSnapshot reads a snapshot's manifest from the first store that gives it.
+func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry, cache *Cache) {
 	in := idx.found[named{cluster: e.Cluster, kind: snapshotsDir, snapshot: e.ID}]
 	s := &Snapshot{stores: r.stores, Presence: make([]Presence, len(r.stores))}
 	var failures []error
@@ -229,7 +276,7 @@ func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry) {
 		if !in[i] || s.Manifest != nil {
 			continue
 		}
-		m, err := loadManifest(ctx, store, e.Cluster, e.ID)
+		m, err := loadManifest(ctx, store, e.Cluster, e.ID, cache)
 		if err != nil {
 			failures = append(failures, err)
 			continue

@@ -30,6 +30,7 @@ var (
 type Repository struct {
 	stores  []storage.Named
 	unready map[string]error // mirrors that could not be made ready for writing, by name
+	cache   *Cache           // of manifests, for List alone; nil for none
 }
 
 // marker is slotark.json.

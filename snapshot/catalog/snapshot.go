@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,20 +66,45 @@ func (s *Snapshot) Open(ctx context.Context, relative string) (io.ReadCloser, er
 	return nil, errors.Join(failures...)
 }
 
-// loadManifest reads a manifest from one store and checks that it is the one
-// its name promises.
-func loadManifest(ctx context.Context, store storage.Store, cluster string, id manifest.ID) (*manifest.Manifest, error) {
+// errManifest marks what a manifest says as the fault, not how it was read.
+var errManifest = errors.New("the manifest cannot be believed")
+
+// loadManifest reads a manifest from one store, or from the cache where there
+// is one, and checks that it is the one its name promises.
+func loadManifest(ctx context.Context, store storage.Store, cluster string, id manifest.ID, cache *Cache) (*manifest.Manifest, error) {
 	name := ManifestName(cluster, id)
+	key := cache.key(store, name)
+	if m, err := decodeManifest(cache.read(key), cluster, id); err == nil {
+		return m, nil
+	}
 	body, err := store.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	m, err := manifest.Decode(body)
+	text, err := io.ReadAll(io.LimitReader(body, manifest.MaxBytes+1))
 	if err := errors.Join(err, body.Close()); err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", name, store, err)
 	}
+	m, err := decodeManifest(text, cluster, id)
+	if err != nil {
+		return nil, &manifestError{fmt.Errorf("%s in %s: %w", name, store, err)}
+	}
+	cache.write(key, text)
+	return m, nil
+}
+
+// manifestError is an error about what a manifest says.
+type manifestError struct{ error }
+
+func (e *manifestError) Unwrap() []error { return []error{e.error, errManifest} }
+
+func decodeManifest(text []byte, cluster string, id manifest.ID) (*manifest.Manifest, error) {
+	m, err := manifest.Decode(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
 	if m.ID != id || m.Cluster != cluster {
-		return nil, fmt.Errorf("%s in %s: it is the manifest of %s of cluster %s", name, store, m.ID, m.Cluster)
+		return nil, fmt.Errorf("it is the manifest of %s of cluster %s", m.ID, m.Cluster)
 	}
 	return m, nil
 }

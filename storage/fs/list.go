@@ -31,6 +31,36 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[storage.Objec
 	}
 }
 
+// Folders returns the names of the folders directly below the one that prefix
+// names ("" or ending in "/"), and nothing where there is none. It reads one
+// folder, where List would walk all that is below.
+func (s *Store) Folders(ctx context.Context, prefix string) ([]string, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	dir := strings.TrimSuffix(prefix, "/")
+	if dir != "" {
+		if err := storage.CheckName(dir); err != nil {
+			return nil, fmt.Errorf("list folders of %q in %s: %w", prefix, s, err)
+		}
+	}
+	if _, err := os.Stat(s.root); err != nil { // no folder is one thing, no store another
+		return nil, fmt.Errorf("list folders of %q in %s: %w", prefix, s, s.explain(err))
+	}
+	path := filepath.Join(s.root, filepath.FromSlash(dir))
+	entries, err := os.ReadDir(path)
+	if err := ignoreMissing(err); err != nil {
+		return nil, fmt.Errorf("list folders of %q in %s: %w", prefix, s, s.explain(err))
+	}
+	var names []string
+	for _, entry := range entries {
+		if storage.CheckName(entry.Name()) == nil && isFolder(path, entry) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
 // errStop ends a walk whose consumer has had enough.
 var errStop = errors.New("stop")
 
