@@ -37,7 +37,7 @@ bench: deps ## all benchmarks, and how many times as fast as redis-check-rdb we 
 fuzz: ## each fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh
 
-fixtures: deps ## make the dumps in internal/rdb/testdata again, by servers of six versions (Debian, as root)
+fixtures: deps ## make the testdata of internal/rdb and internal/aof again, by servers of six versions (Debian, as root)
 	@scripts/fixtures.sh
 
 clean: ## remove what was built and the tools

@@ -13,6 +13,8 @@ const (
 	// minWindow is how much is read behind such an argument: all that lies
 	// between two of them, more often than not.
 	minWindow = 512
+	// firstWindow is how much is read at first, for most files are small.
+	firstWindow = 16 << 10
 )
 
 // passer is a source that can leave bytes unread.
@@ -28,15 +30,15 @@ const maxEmptyReads = 100
 type input struct {
 	src io.Reader
 
-	buf      []byte
-	pos, end int   // buf[pos:end] is read and not yet consumed
-	base     int64 // the file's offset of buf[0]
-	ended    bool  // the source has no more
-	window   int   // how far the next fill fills the buffer
+	buf      []byte // grows with the window, to bufferSize
+	pos, end int    // buf[pos:end] is read and not yet consumed
+	base     int64  // the file's offset of buf[0]
+	ended    bool   // the source has no more
+	window   int    // how far the next fill fills the buffer
 }
 
 func newInput(src io.Reader, offset int64) input {
-	return input{src: src, buf: make([]byte, bufferSize), base: offset, window: bufferSize}
+	return input{src: src, base: offset, window: firstWindow}
 }
 
 // offset is how many bytes of the file are consumed.
@@ -45,12 +47,15 @@ func (in *input) offset() int64 { return in.base + int64(in.pos) }
 // fill reads until the buffer holds the next n bytes, and as many more as the
 // window has room for, or the source has ended.
 func (in *input) fill(n int) error {
-	copy(in.buf, in.buf[in.pos:in.end])
-	in.base += int64(in.pos)
-	in.end -= in.pos
-	in.pos = 0
 	limit := max(n, in.window)
-	in.window = min(2*in.window, len(in.buf))
+	in.window = min(2*in.window, bufferSize)
+	to := in.buf
+	if limit > len(to) {
+		to = make([]byte, limit)
+	}
+	in.end = copy(to, in.buf[in.pos:in.end])
+	in.base += int64(in.pos)
+	in.buf, in.pos = to, 0
 	for empty := 0; in.end < limit && !in.ended; {
 		got, err := in.src.Read(in.buf[in.end:limit])
 		// A source that breaks io.Reader's promise must not break this package's.
