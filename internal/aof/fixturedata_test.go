@@ -149,6 +149,9 @@ func (s *server) stage(name string, databases ...int) {
 	}
 }
 
+// stageKeys is how many keys of its own a stage leaves. All have one more.
+const stageKeys = 13
+
 // stageCommands are those outside a transaction. Each changes data, and its
 // second argument is a key; further keys have that key's slot.
 func stageCommands(stage string) [][]any {

@@ -20,14 +20,21 @@ const manifestName = "appendonly.aof.manifest"
 // write puts the files of a set into a folder.
 func (f folder) write(t testing.TB, dir string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := f.tryWrite(dir); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func (f folder) tryWrite(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	for name, data := range f {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // readFolder reads the files of a folder. A server may be writing there: a file
