@@ -67,4 +67,8 @@ var serverPasses = []servertest.Disagreement{
 		Why: "A server starts without an empty base."},
 	{Class: "nothing loaded", Finding: regexp.MustCompile(`^manifest-empty: none of its`),
 		Why: "A server starts with no data where a manifest names only history."},
+	{Class: "dump in an increment", Finding: regexp.MustCompile(`^format: a dump begins here`),
+		Why: "A server loads a dump at the beginning of any file, also where a manifest calls the base an increment."},
+	{Class: "loaded twice", Finding: regexp.MustCompile(`^manifest-repeated: `),
+		Why: "A server loads a file as often as it is named, and runs its commands each time."},
 }
