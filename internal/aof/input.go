@@ -8,8 +8,9 @@ import (
 
 const (
 	// minPassed is how many bytes of an argument it is worth to pass over unread:
-	// what it costs to copy them is more than a further call.
-	minPassed = 16 << 10
+	// to copy them costs more than a further call, unless they lie in the page
+	// cache in one piece, which a server's small writes do not make.
+	minPassed = 8 << 10
 	// minWindow is how much is read behind such an argument: all that lies
 	// between two of them, more often than not.
 	minWindow = 512
