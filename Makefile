@@ -31,13 +31,13 @@ test: deps tools ## all checks and tests, on real Redis clusters and a real S3 s
 race: ## the fast tests under the race detector
 	@scripts/race.sh
 
-bench: deps ## all benchmarks, and how many times as fast as redis-check-rdb we are
+bench: deps ## all benchmarks, and how many times as fast as redis-check-rdb and redis-check-aof we are
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 fuzz: ## each fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh
 
-fixtures: deps ## make the dumps in internal/rdb/testdata again, by servers of six versions (Debian, as root)
+fixtures: deps ## make the testdata of internal/rdb and internal/aof again, by servers of six versions (Debian, as root)
 	@scripts/fixtures.sh
 
 clean: ## remove what was built and the tools

@@ -26,7 +26,7 @@ func AppendOnly(ctx context.Context, path string, level Level, show progress.Fun
 		folder = "."
 	}
 	report, err := aof.Inspect(ctx, os.DirFS(folder), name, aof.InspectOptions{
-		Deep: level == Deep, Digest: level == Deep,
+		Deep: level == Deep, Digest: level == Deep, ReadAll: level == Deep,
 		OnProgress: func(file string, bytes int64) {
 			show.Emit(progress.Event{Task: file, Phase: string(level), Done: bytes})
 		},

@@ -90,9 +90,7 @@ type Reader struct {
 
 // NewReader returns a reader of the commands that src gives.
 func NewReader(src io.Reader, o Options) *Reader {
-	r := &Reader{keep: o.KeepArgs, end: o.Offset}
-	r.in = input{src: src, buf: make([]byte, bufferSize), base: o.Offset}
-	return r
+	return &Reader{in: newInput(src, o.Offset), keep: o.KeepArgs, end: o.Offset}
 }
 
 // Next returns the next record. It returns io.EOF only where a record has just

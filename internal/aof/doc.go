@@ -29,7 +29,10 @@
 //  5. What is in the folder and not in the manifest is a warning.
 //
 // Files carry no checksum, except for the dump. A flipped bit inside a value
-// cannot be seen here, nor by any server.
+// cannot be seen here, nor by any server. So the inside of an argument of more
+// than 8 KiB is passed over unread where the file allows that: its length and
+// the line end behind it are what there is to judge. A block of it that the disk
+// cannot give goes unnoticed then; InspectOptions.ReadAll reads it, too.
 //
 // # Where this is stricter than servers
 //

@@ -1,7 +1,6 @@
 package aof
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,13 +61,12 @@ func (s *set) open(file *FileReport) (fs.File, error) {
 // readFile reads an open file. It gives back no more than its dump's and its
 // commands' own damage.
 func (s *set) readFile(f fs.File, file *FileReport) error {
-	watched := &watchedReader{ctx: s.ctx, src: f, name: file.Name, tell: s.options.OnProgress}
-	in := &peekReader{src: watched}
+	in := &source{ctx: s.ctx, file: f, name: file.Name, tell: s.options.OnProgress, size: file.Bytes, passes: !s.options.ReadAll}
 	head, err := in.peek()
 	if err != nil {
 		return fmt.Errorf("read %s: %w", file.Name, err)
 	}
-	defer watched.finish()
+	defer in.finish()
 	switch {
 	case len(head) == 0 && file.Type == Base && path.Ext(file.Name) == ".rdb":
 		return damage(CodeEmpty, 0, "the file is empty, where a dump should be: a server would start without it")
@@ -77,7 +75,7 @@ func (s *set) readFile(f fs.File, file *FileReport) error {
 		if !more || err != nil {
 			return err
 		}
-		return s.readAfterDump(watched, file)
+		return s.readAfterDump(in, file)
 	}
 	return s.readCommands(in, file)
 }
@@ -106,21 +104,16 @@ func (s *set) readDump(src io.Reader, file *FileReport) (more bool, err error) {
 
 // readAfterDump reads the commands behind a dump. What read the dump has read
 // ahead, so the file is opened once more.
-func (s *set) readAfterDump(watched *watchedReader, file *FileReport) error {
+func (s *set) readAfterDump(in *source, file *FileReport) error {
 	f, err := s.folder.Open(file.Name)
 	if err != nil {
 		return err
 	}
-	if seeker, ok := f.(io.Seeker); ok {
-		_, err = seeker.Seek(file.DumpBytes, io.SeekStart)
-	} else {
-		_, err = io.CopyN(io.Discard, f, file.DumpBytes)
+	err = in.begin(f, file.DumpBytes)
+	if err == nil {
+		err = s.readCommands(in, file)
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("read %s: %w", file.Name, err), f.Close())
-	}
-	watched.src, watched.read = f, file.DumpBytes
-	return errors.Join(s.readCommands(watched, file), f.Close())
+	return errors.Join(err, f.Close())
 }
 
 // readCommands reads the commands of a file, from behind its dump.
@@ -220,56 +213,5 @@ func (c *counter) finish(r *Reader) {
 		d := damage(CodeUnknown, c.unknownAt, "%d commands whose keys cannot be found, the first is %s: a server that does not know them refuses the file", n, c.unknownName)
 		d.Severity = Warning
 		c.set.add(file.Name, d)
-	}
-}
-
-// peekReader gives the first bytes of a source twice.
-type peekReader struct {
-	src  io.Reader
-	head []byte
-}
-
-func (p *peekReader) peek() ([]byte, error) {
-	p.head = make([]byte, 8)
-	n, err := io.ReadFull(p.src, p.head)
-	p.head = p.head[:n]
-	return p.head, ignoreShort(err)
-}
-
-func (p *peekReader) Read(to []byte) (int, error) {
-	if len(p.head) > 0 {
-		n := copy(to, p.head)
-		p.head = p.head[n:]
-		return n, nil
-	}
-	return p.src.Read(to)
-}
-
-// watchedReader makes a read fail once the context is done, and tells how far
-// it is.
-type watchedReader struct {
-	ctx        context.Context
-	src        io.Reader
-	name       string
-	tell       func(file string, bytes int64)
-	read, told int64
-}
-
-func (w *watchedReader) Read(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := w.src.Read(p)
-	if w.read += int64(n); w.tell != nil && w.read-w.told >= progressStep {
-		w.told = w.read
-		w.tell(w.name, w.read)
-	}
-	return n, err
-}
-
-// finish tells the file's end.
-func (w *watchedReader) finish() {
-	if w.tell != nil && w.read != w.told {
-		w.tell(w.name, w.read)
 	}
 }

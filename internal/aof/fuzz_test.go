@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
+	"testing/fstest"
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +20,11 @@ import (
 func FuzzParseManifest(f *testing.F) {
 	for _, c := range manifestCases {
 		f.Add([]byte(c.text))
+	}
+	for _, set := range fixtures(f) {
+		if text := set.folder[manifestName]; text != nil {
+			f.Add(text)
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := aof.ParseManifest(bytes.NewReader(data))
@@ -57,6 +64,9 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("*4\r\n$11\r\nZUNIONSTORE\r\n$1\r\nd\r\n$1\r\n1\r\n$1\r\na\r\n"), uint8(1))
 	f.Add([]byte("*2147483647\r\n$3\r\nDEL\r\n$9223372036854775805\r\n"), uint8(9))
 	f.Add([]byte("REDIS0010\xff\x00\x00\x00\x00\x00\x00\x00\x00"+begin), uint8(1))
+	for _, set := range fixtures(f) {
+		f.Add(set.folder[set.last(f)], uint8(3))
+	}
 	f.Fuzz(func(t *testing.T, data []byte, keep uint8) {
 		records, r, err := readAll(bytes.NewReader(data), int(keep))
 		d := (*aof.Damage)(nil)
@@ -95,6 +105,53 @@ func FuzzReader(f *testing.F) {
 		}
 		if file := report.Files[0]; (report.Err() == nil) != (file.Lost() == 0) {
 			t.Fatalf("%d bytes lost, %v", file.Lost(), report.Err())
+		}
+	})
+}
+
+// Whatever the files of a set hold, it is judged, the same whether all of it is
+// read, and memory depends on its size only.
+func FuzzInspect(f *testing.F) {
+	for _, set := range fixtures(f) {
+		if set.name != oldName {
+			report := set.inspect(f, set.name)
+			f.Add(set.folder[manifestName], set.folder[report.Files[0].Name], set.folder[set.last(f)])
+		}
+	}
+	f.Add([]byte(lineBase+lineIncr), []byte("REDIS0011\xff"), []byte("*2147483647\r\n$3\r\nDEL\r\n$9223372036854775805\r\n"))
+	f.Fuzz(func(t *testing.T, manifest, base, incr []byte) {
+		files := fstest.MapFS{manifestName: {Data: manifest}}
+		for _, name := range []string{"base.aof", "appendonly.aof.1.base.rdb", "appendonly.aof.2.base.rdb", "appendonly.aof.2.base.aof"} {
+			files[name] = &fstest.MapFile{Data: base}
+		}
+		for _, name := range []string{"incr.aof", "appendonly.aof.1.incr.aof", "appendonly.aof.2.incr.aof"} {
+			files[name] = &fstest.MapFile{Data: incr}
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		report, err := aof.Inspect(t.Context(), files, manifestName, aof.InspectOptions{})
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Each line of a manifest may name a file that is there.
+		loaded := uint64(len(report.Files) + 1)
+		if used := after.TotalAlloc - before.TotalAlloc; used > loaded*(4<<20+16*uint64(len(base)+len(incr)))+64*uint64(len(manifest)) {
+			t.Fatalf("%d bytes were allocated for %d files", used, len(report.Files))
+		}
+		for _, d := range report.Findings {
+			if d.File == "" || d.Offset < 0 || d.Code == "" || d.Detail == "" {
+				t.Fatalf("%+v says too little", d)
+			}
+		}
+		for _, file := range report.Files {
+			if file.SafeEnd > file.WholeEnd || file.Lost() < 0 || file.DumpBytes > file.Bytes {
+				t.Fatalf("%+v", file)
+			}
+		}
+		all, err := aof.Inspect(t.Context(), files, manifestName, aof.InspectOptions{ReadAll: true})
+		if err != nil || len(all.Findings) != len(report.Findings) || all.Loadable() != report.Loadable() || all.Slots() != report.Slots() {
+			t.Fatalf("read whole: %v, %v; else %v", err, all.Findings, report.Findings)
 		}
 	})
 }

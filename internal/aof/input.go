@@ -6,6 +6,23 @@ import (
 	"io"
 )
 
+const (
+	// minPassed is how many bytes of an argument it is worth to pass over unread:
+	// to copy them costs more than a further call, unless they lie in the page
+	// cache in one piece, which a server's small writes do not make.
+	minPassed = 8 << 10
+	// minWindow is how much is read behind such an argument: all that lies
+	// between two of them, more often than not.
+	minWindow = 512
+	// firstWindow is how much is read at first, for most files are small.
+	firstWindow = 16 << 10
+)
+
+// passer is a source that can leave bytes unread.
+type passer interface {
+	pass(n int64) bool
+}
+
 // maxEmptyReads is how often a source may give nothing before it is stuck.
 const maxEmptyReads = 100
 
@@ -14,25 +31,36 @@ const maxEmptyReads = 100
 type input struct {
 	src io.Reader
 
-	buf      []byte
-	pos, end int   // buf[pos:end] is read and not yet consumed
-	base     int64 // the file's offset of buf[0]
-	ended    bool  // the source has no more
+	buf      []byte // grows with the window, to bufferSize
+	pos, end int    // buf[pos:end] is read and not yet consumed
+	base     int64  // the file's offset of buf[0]
+	ended    bool   // the source has no more
+	window   int    // how far the next fill fills the buffer
+}
+
+func newInput(src io.Reader, offset int64) input {
+	return input{src: src, base: offset, window: firstWindow}
 }
 
 // offset is how many bytes of the file are consumed.
 func (in *input) offset() int64 { return in.base + int64(in.pos) }
 
-// fill reads until the buffer is full or the source has ended.
-func (in *input) fill() error {
-	copy(in.buf, in.buf[in.pos:in.end])
+// fill reads until the buffer holds the next n bytes, and as many more as the
+// window has room for, or the source has ended.
+func (in *input) fill(n int) error {
+	limit := max(n, in.window)
+	in.window = min(2*in.window, bufferSize)
+	to := in.buf
+	if limit > len(to) {
+		to = make([]byte, limit)
+	}
+	in.end = copy(to, in.buf[in.pos:in.end])
 	in.base += int64(in.pos)
-	in.end -= in.pos
-	in.pos = 0
-	for empty := 0; in.end < len(in.buf) && !in.ended; {
-		got, err := in.src.Read(in.buf[in.end:])
+	in.buf, in.pos = to, 0
+	for empty := 0; in.end < limit && !in.ended; {
+		got, err := in.src.Read(in.buf[in.end:limit])
 		// A source that breaks io.Reader's promise must not break this package's.
-		if got < 0 || got > len(in.buf)-in.end {
+		if got < 0 || got > limit-in.end {
 			return fmt.Errorf("read file at byte %d: the source counts wrongly", in.base+int64(in.end))
 		}
 		in.end += got
@@ -56,7 +84,7 @@ func (in *input) fill() error {
 // fewer only where the file ends. They are valid until the next call.
 func (in *input) peek(n int64) ([]byte, error) {
 	if n > int64(in.end-in.pos) && !in.ended {
-		if err := in.fill(); err != nil {
+		if err := in.fill(int(n)); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +133,10 @@ func (in *input) skip(n int64, record int64) error {
 		if in.ended {
 			return errShort
 		}
-		if err := in.fill(); err != nil {
+		if in.pass(n) {
+			n = 0
+		}
+		if err := in.fill(0); err != nil {
 			return err
 		}
 	}
@@ -122,6 +153,18 @@ func (in *input) skip(n int64, record int64) error {
 		return errShort
 	}
 	return damage(CodeFormat, in.offset(), "%s where an argument should end, in the command at byte %d", quote(end), record)
+}
+
+// pass leaves n bytes behind, of which none is in the buffer, if the source can
+// and if that is worth it.
+func (in *input) pass(n int64) bool {
+	src, ok := in.src.(passer)
+	if !ok || n < minPassed || !src.pass(n) {
+		return false
+	}
+	in.base += int64(in.end) + n
+	in.pos, in.end, in.window = 0, 0, minWindow
+	return true
 }
 
 // line consumes a line of at most limit bytes, its end included, and returns it;

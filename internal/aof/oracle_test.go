@@ -20,14 +20,21 @@ const manifestName = "appendonly.aof.manifest"
 // write puts the files of a set into a folder.
 func (f folder) write(t testing.TB, dir string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := f.tryWrite(dir); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func (f folder) tryWrite(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
 	for name, data := range f {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // readFolder reads the files of a folder. A server may be writing there: a file
@@ -73,12 +80,14 @@ type server struct {
 	process *redisproc.Process
 }
 
-// tryStart starts redis-server with append-only files in the folder given.
-func tryStart(t testing.TB, dir string, settings ...string) (*server, error) {
+// tryStart starts a server, redis-server unless a binary is named, with
+// append-only files in the folder given.
+func tryStart(t testing.TB, binary, dir string, settings ...string) (*server, error) {
 	t.Helper()
 	process, err := redisproc.Start(t.Context(), redisproc.Options{
-		Dir:  dir,
-		Args: append([]string{"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"}, settings...),
+		Binary: binary,
+		Dir:    dir,
+		Args:   append([]string{"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"}, settings...),
 	})
 	if errors.Is(err, redisproc.ErrNoBinary) {
 		t.Fatalf("start redis-server (make deps installs it): %v", err)
@@ -94,7 +103,7 @@ func tryStart(t testing.TB, dir string, settings ...string) (*server, error) {
 
 func startServer(t testing.TB, dir string, settings ...string) *server {
 	t.Helper()
-	s, err := tryStart(t, dir, settings...)
+	s, err := tryStart(t, "", dir, settings...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,22 +136,27 @@ func (s *server) files() folder {
 // await waits until a field of INFO persistence has a value.
 func (s *server) await(field, want string) {
 	s.t.Helper()
+	s.until(field+" is "+want, func() bool {
+		info, err := s.InfoMap(context.Background(), "persistence").Result()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return info["Persistence"][field] == want
+	})
+}
+
+// until waits for what happens within a minute.
+func (s *server) until(what string, happened func() bool) {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		info, err := s.InfoMap(ctx, "persistence").Result()
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if info["Persistence"][field] == want {
-			return
-		}
+	for !happened() {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			s.t.Fatalf("%s is not %s but %s", field, want, info["Persistence"][field])
+			s.t.Fatalf("waited in vain until %s", what)
 		}
 	}
 }
@@ -152,7 +166,7 @@ func (f folder) loads(t testing.TB, settings ...string) (files folder, err error
 	t.Helper()
 	dir := t.TempDir()
 	f.write(t, filepath.Join(dir, "appendonlydir"))
-	s, err := tryStart(t, dir, settings...)
+	s, err := tryStart(t, "", dir, settings...)
 	if err != nil {
 		return nil, err
 	}

@@ -29,8 +29,11 @@ var ErrNoManifest = errors.New("no manifest")
 
 // InspectOptions say how a set is inspected.
 type InspectOptions struct {
-	Digest     bool                           // digest the values of the dumps, see rdb.InspectOptions
-	Deep       bool                           // check their structure too, and that no name comes twice
+	Digest bool // digest the values of the dumps, see rdb.InspectOptions
+	Deep   bool // check their structure too, and that no name comes twice
+	// ReadAll reads the inside of large arguments, too. No finding depends on
+	// it, but a block that the disk cannot give is then an error.
+	ReadAll    bool
 	OnProgress func(file string, bytes int64) // nil: none
 }
 

@@ -5,34 +5,22 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/slotark/slotark/internal/rdb"
-	"github.com/slotark/slotark/internal/redisproc"
+	"github.com/slotark/slotark/internal/servertest"
 )
 
 const (
-	// mutationsVariable is how many mutated dumps TestAgreeOnMutations tries.
-	mutationsVariable = "SLOTARK_MUTATIONS"
-	// seedVariable repeats a run: the i-th mutation depends on it and i alone.
-	seedVariable = "SLOTARK_SEED"
-
-	// Without these variables every run is the same: the search for classes of
-	// disagreement nobody has seen is not the business of every `make test`.
-	mutations    = 300
-	mutationSeed = 1
+	mutations = 300
 	// toolLimit is how long redis-check-rdb may think about a dump of 60 KB.
 	toolLimit = 20 * time.Second
 )
@@ -43,8 +31,8 @@ type oracle struct {
 	path, version string // "valkey 9.1.2"
 	judge         func(ctx context.Context, path, dump string) (verdict, error)
 	reads         []dumpFile
-	weSee         []disagreement // what it passes and this package refuses
-	theySee       []disagreement // what it refuses and this package passes
+	weSee         []servertest.Disagreement // what it passes and this package refuses
+	theySee       []servertest.Disagreement // what it refuses and this package passes
 }
 
 // verdict is what an oracle says of a dump.
@@ -54,28 +42,12 @@ type verdict struct {
 	why   string // its last words where it is not sound
 }
 
-// checkTools are the machine's own tool and those of SLOTARK_SERVERS, each with
-// the fixtures it can read: none knows the formats of later versions.
-func checkTools(t *testing.T) []oracle {
+// checkTools are the machine's own redis-check-rdb and those of SLOTARK_SERVERS.
+func checkTools(t *testing.T) (tools []oracle) {
 	t.Helper()
-	own, err := exec.LookPath("redis-check-rdb")
-	if err != nil {
-		if own, err = exec.LookPath("valkey-check-rdb"); err != nil {
-			t.Fatalf("find redis-check-rdb (make deps installs it): %v", err)
-		}
-	}
-	var tools []oracle
-	for _, path := range append([]string{own}, inServers("redis-check-rdb", "valkey-check-rdb")...) {
-		// Not every tool tells its version; the server beside it does.
-		engine, number, err := redisproc.Version(strings.TrimSuffix(path, "-check-rdb") + "-server")
-		if err != nil {
-			t.Fatal(err)
-		}
-		version := engine + " " + number
-		if !slices.ContainsFunc(tools, func(o oracle) bool { return o.version == version }) {
-			tools = append(tools, oracle{path: path, version: version, judge: checkDump,
-				weSee: slices.Concat(weSee, toolPasses), theySee: theySee})
-		}
+	for _, s := range servertest.Servers(t) {
+		tools = append(tools, oracle{path: s.Tool("check-rdb"), version: s.Engine + " " + s.Version, judge: checkDump,
+			weSee: slices.Concat(weSee, toolPasses), theySee: theySee})
 	}
 	return tools
 }
@@ -140,18 +112,12 @@ func TestAgreeOnFixtures(t *testing.T) {
 // CRC: this package and redis-check-rdb then say the same of it, or differ in a
 // way that the table of disagreements explains.
 func TestAgreeOnMutations(t *testing.T) {
-	n, seed := envNumber(t, mutationsVariable, 0), uint64(mutationSeed)
-	if n == 0 {
-		n = mutations
-	} else {
-		seed = rand.Uint64()
-	}
-	seed = envNumber(t, seedVariable, seed)
-	t.Logf("seed %d", seed)
+	n, seed := servertest.Mutations(t, mutations)
 	agreeOnMutations(t, checkTools(t), seed, n)
 }
 
-// agreeOnMutations holds n mutations of the fixtures it reads against each oracle.
+// agreeOnMutations holds n mutations of the fixtures it reads against each
+// oracle: none knows the formats of later versions.
 func agreeOnMutations(t *testing.T, oracles []oracle, seed, n uint64) {
 	files := dumpFiles(t)
 	for _, o := range oracles {
@@ -164,59 +130,13 @@ func agreeOnMutations(t *testing.T, oracles []oracle, seed, n uint64) {
 				o.reads = append(o.reads, file)
 			}
 		}
-		t.Run(o.version, func(t *testing.T) { agreeWith(t, o, seed, n) })
-	}
-}
-
-func envNumber(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	if text := os.Getenv(name); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	return otherwise
-}
-
-func agreeWith(t *testing.T, o oracle, seed, n uint64) {
-	var mu sync.Mutex
-	classes, examples := map[string]int{}, map[string]string{}
-	next := make(chan uint64)
-	var workers sync.WaitGroup
-	for worker := range runtime.GOMAXPROCS(0) {
-		path := filepath.Join(t.TempDir(), fmt.Sprint(worker, ".rdb"))
-		workers.Go(func() {
-			for i := range next {
-				rng := rand.New(rand.NewPCG(seed, i))
+		t.Run(o.version, func(t *testing.T) {
+			servertest.Agree(t, n, seed, func(rng *rand.Rand, dir string) (class, detail string, err error) {
 				file := o.reads[rng.IntN(len(o.reads))]
-				data := mutate(rng, file.data)
-				class, detail, err := o.compare(t.Context(), path, data)
-				if err != nil {
-					t.Error(err)
-					continue
-				}
-				mu.Lock()
-				if classes[class]++; classes[class] == 1 {
-					examples[class] = fmt.Sprintf("%s=%d, mutation %d of %s: %s", seedVariable, seed, i, filepath.Base(file.path), detail)
-				}
-				mu.Unlock()
-			}
+				class, detail, err = o.compare(t.Context(), filepath.Join(dir, "dump.rdb"), mutate(rng, file.data))
+				return class, filepath.Base(file.path) + ": " + detail, err
+			})
 		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
-	for _, class := range slices.Sorted(maps.Keys(classes)) {
-		switch {
-		case strings.HasPrefix(class, "unexplained"):
-			t.Errorf("%d times %s: %s", classes[class], class, examples[class])
-		default:
-			t.Logf("%6d %s  %s", classes[class], class, examples[class])
-		}
 	}
 }
 
@@ -239,11 +159,12 @@ func (o oracle) compare(ctx context.Context, path string, data []byte) (class, d
 	case damaged == nil && theirs.sound:
 		return "both find it sound", "", nil
 	case damaged == nil:
-		return explain(o.theySee, theirs.why)
+		return servertest.Explain(o.theySee, theirs.why), theirs.why, nil
 	case !theirs.sound:
 		return "both refuse it", "", nil
 	case errors.As(damaged, &ours):
-		return explain(o.weSee, ours.Code+": "+ours.Detail)
+		finding := ours.Code + ": " + ours.Detail
+		return servertest.Explain(o.weSee, finding), finding, nil
 	}
 	return "", "", damaged
 }
@@ -260,22 +181,6 @@ func judge(data []byte) (report *rdb.Report, damaged, err error) {
 	}
 	return report, damaged, nil
 }
-
-// explain finds what a disagreement is.
-func explain(table []disagreement, finding string) (class, detail string, err error) {
-	for _, d := range table {
-		if d.finding.MatchString(finding) {
-			return d.class, finding, nil
-		}
-	}
-	general := digitRuns.ReplaceAllString(quoted.ReplaceAllString(finding, "…"), "#")
-	return "unexplained: " + general, finding, nil
-}
-
-var (
-	quoted    = regexp.MustCompile(`"([^"\\]|\\.)*"`)
-	digitRuns = regexp.MustCompile(`[0-9]+`)
-)
 
 // interesting are bytes that begin something in a dump: lengths and encodings
 // at their limits, types, opcodes.

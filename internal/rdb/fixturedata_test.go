@@ -1,7 +1,6 @@
 package rdb_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/slotark/slotark/internal/redisproc"
-	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/internal/servertest"
 )
 
 // fixtureSpec is one dump that each server makes: testdata/<engine>-<version>-<name>.rdb.
@@ -80,25 +79,10 @@ func makeFixture(t testing.TB, binary string, spec fixtureSpec) []byte {
 		}
 	}()
 	if slices.Contains(spec.settings, "--cluster-enabled") {
-		s.becomeCluster()
+		servertest.BecomeCluster(t, client)
 	}
 	spec.fill(s)
 	return s.save()
-}
-
-// becomeCluster makes a server a cluster of one.
-func (s *server) becomeCluster() {
-	s.t.Helper()
-	s.do("CLUSTER", "ADDSLOTSRANGE", 0, slot.Count-1)
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-	defer cancel()
-	for tick := time.Tick(20 * time.Millisecond); !strings.Contains(s.do("CLUSTER", "INFO").(string), "cluster_state:ok"); {
-		select {
-		case <-tick:
-		case <-ctx.Done():
-			s.t.Fatal("the cluster of one does not come up")
-		}
-	}
 }
 
 func fillDatabases(s *server) {

@@ -9,25 +9,19 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/slotark/slotark/internal/rdb"
-	"github.com/slotark/slotark/internal/redisproc"
+	"github.com/slotark/slotark/internal/servertest"
 )
 
 var (
 	update       = flag.Bool("update", false, "rewrite the golden reports of the fixtures")
 	makeFixtures = flag.Bool("make-fixtures", false, "let the servers of SLOTARK_SERVERS write the fixtures anew")
 )
-
-// serversVariable lists further folders with servers and their tools, separated
-// as PATH is; scripts/servers.sh makes some. The machine's own server always
-// takes part.
-const serversVariable = "SLOTARK_SERVERS"
 
 // exhaustiveVariable, set to 1, makes every prefix and every bit of every
 // fixture be tried: some minutes.
@@ -178,17 +172,14 @@ func TestFixturesMadeAgain(t *testing.T) {
 			want[file.spec(t).data] = goldenOf(t, file.data)
 		}
 	}
-	for _, binary := range serverBinaries(t) {
-		engine, version, err := redisproc.Version(binary)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, server := range servertest.Servers(t) {
+		engine, version := server.Engine, server.Version
 		for _, spec := range fixtureSpecs {
 			if spec.needs != nil && !spec.needs(engine, version) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s-%s-%s", engine, version, spec.name), func(t *testing.T) {
-				data := makeFixture(t, binary, spec)
+				data := makeFixture(t, server.Binary, spec)
 				got := goldenOf(t, data)
 				if *makeFixtures {
 					path := fmt.Sprintf("testdata/%s-%s-%s.rdb", engine, version, spec.name)
@@ -201,41 +192,6 @@ func TestFixturesMadeAgain(t *testing.T) {
 			})
 		}
 	}
-}
-
-// serverBinaries are the servers to ask: the machine's own and those of
-// SLOTARK_SERVERS, one of each version.
-func serverBinaries(t testing.TB) []string {
-	t.Helper()
-	own, err := redisproc.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var binaries []string
-	seen := map[string]bool{}
-	for _, binary := range append([]string{own}, inServers("redis-server", "valkey-server")...) {
-		engine, version, err := redisproc.Version(binary)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !seen[engine+version] {
-			seen[engine+version] = true
-			binaries = append(binaries, binary)
-		}
-	}
-	return binaries
-}
-
-// inServers are the programs of these names in the folders of SLOTARK_SERVERS.
-func inServers(names ...string) (found []string) {
-	for _, folder := range filepath.SplitList(os.Getenv(serversVariable)) {
-		for _, name := range names {
-			if path, err := exec.LookPath(filepath.Join(folder, name)); err == nil {
-				found = append(found, path)
-			}
-		}
-	}
-	return found
 }
 
 // positions are the places below n to try: all of a small file or when asked to,

@@ -12,27 +12,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/slotark/slotark/internal/redisproc"
+	"github.com/slotark/slotark/internal/servertest"
 )
 
-const (
-	// loadsVariable is how many mutated dumps TestAgreeWithLoading tries.
-	loadsVariable = "SLOTARK_LOADS"
-	loads         = 40
-)
+// loads are how many mutated dumps servers are usually started on.
+const loads = 40
 
 // A server that is started on a mutated dump loads exactly what this package
 // finds sound, and as many keys, those that have expired or are empty included.
 func TestAgreeWithLoading(t *testing.T) {
-	seed, n := envNumber(t, seedVariable, mutationSeed), envNumber(t, loadsVariable, loads)
-	t.Logf("seed %d", seed)
+	n, seed := servertest.Mutations(t, loads)
 	var servers []oracle
-	for _, path := range serverBinaries(t) {
-		engine, version, err := redisproc.Version(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		servers = append(servers, oracle{path: path, version: engine + " " + version, judge: loadDump,
+	for _, s := range servertest.Servers(t) {
+		servers = append(servers, oracle{path: s.Binary, version: s.Engine + " " + s.Version, judge: loadDump,
 			weSee: slices.Concat(weSee, serverPasses), theySee: slices.Concat(theySee, serverRefuses)})
 	}
 	agreeOnMutations(t, servers, seed, n)

@@ -36,6 +36,7 @@ var layers = map[string]int{
 	"internal/agent":       130,
 	"internal/clustertest": 120,
 	"internal/dataset":     110,
+	"internal/servertest":  110,
 	"internal/redisproc":   105, // speaks to its server by internal/cluster's protocol code
 	"internal/cluster":     100,
 	"internal/aof":         95, // a file of it may begin with a dump
@@ -65,6 +66,7 @@ var sameLayer = map[[2]string]bool{}
 var restricted = map[string][]string{
 	"internal/clustertest": nil,
 	"internal/s3test":      nil,
+	"internal/servertest":  nil,
 	"internal/fault":       nil,
 	"internal/tidy":        nil,
 	"storage/storagetest":  nil,
