@@ -39,6 +39,10 @@ func (d *digester) unique(at int64) error {
 	return nil
 }
 
+// membersUnchecked tells that some value had more members than are held against
+// each other.
+func (r *Reader) membersUnchecked() bool { return r.digester != nil && r.digester.unchecked }
+
 // errEmpty is the damage of a key without elements: Redis deletes such keys,
 // and the server leaves them out when it loads them, or does not load at all.
 func errEmpty(rec *Record) error {
