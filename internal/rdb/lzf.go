@@ -86,18 +86,14 @@ const lzfRun = 32
 // lzfCopy repeats n bytes that were written before, at from. They may overlap
 // those that are being written, and then repeat themselves.
 func lzfCopy(out []byte, at, from, n int) {
-	const word = 8
-	switch {
-	case at-from >= word && at+n+word <= len(out):
-		for end := at + n; at < end; at, from = at+word, from+word {
-			*(*[word]byte)(out[at:]) = *(*[word]byte)(out[from:])
-		}
-	case from+n <= at:
-		copy(out[at:at+n], out[from:])
-	default:
-		for range n {
-			out[at] = out[from]
-			at, from = at+1, from+1
-		}
+	const word = 16
+	if n <= word && at-from >= word && at+word <= len(out) {
+		*(*[word]byte)(out[at:]) = *(*[word]byte)(out[from:])
+		return
+	}
+	for n > 0 { // each time as much as there is by then
+		done := copy(out[at:at+n], out[from:at])
+		at += done
+		n -= done
 	}
 }

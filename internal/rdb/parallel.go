@@ -252,11 +252,12 @@ func (p *pipeline) keepPartial() {
 	}
 	// What is read and not consumed belongs to the dump as well: a worker comes
 	// to its own damage in it, or to its end.
-	if _, err := p.Write(in.buf[in.captured:in.end]); err != nil {
-		return
-	}
+	_, err := p.Write(in.buf[in.captured:in.end])
 	if p.stream != nil {
 		p.endStream(&p.scan.rec, true)
+		return
+	}
+	if err != nil {
 		return
 	}
 	it := p.filling.add(&p.scan.rec, p.begun)
