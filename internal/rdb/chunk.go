@@ -162,7 +162,7 @@ func (w *worker) check(c *chunk) {
 	w.reader.header = c.header
 	for i := range c.items {
 		it := &c.items[i]
-		if it.rec.Kind != KindKey {
+		if it.stream == nil && it.rec.Kind != KindKey { // a streamed one's record is still the scan's
 			continue
 		}
 		if w.value(c, it); it.err != nil {
