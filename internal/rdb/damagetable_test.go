@@ -90,6 +90,11 @@ var notDamage = []string{
 	"parse digest %q: want %d hexadecimal digits",
 	"read dump at byte %d: the source counts wrongly",
 	"%s at byte %d: %s", // how findings are written
+	// What workers say among themselves, and of faults of this package.
+	"a value before this one is damaged",
+	"the checks of a value go beyond its end",
+	"check the value at byte %d: it ends at byte %d, its checks at byte %d",
+	"%v\n%s",
 }
 
 // Every finding this package has the words for is caused by a row: whoever adds

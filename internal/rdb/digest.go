@@ -18,7 +18,7 @@ const (
 	DigestSize = 16
 	// DigestVersion is the version of the definition: digests of different
 	// versions say nothing about each other.
-	DigestVersion = 1
+	DigestVersion = 2
 )
 
 // Add returns the sum of both, modulo 2^128.

@@ -2,7 +2,6 @@ package rdb_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"testing/iotest"
 
 	"github.com/slotark/slotark/internal/rdb"
+	"github.com/zeebo/xxh3"
 )
 
 // digests returns the digest of every key, by database and name.
@@ -193,8 +193,13 @@ func TestDigestDefinition(t *testing.T) {
 	u64 := func(n uint64) string { return string(binary.LittleEndian.AppendUint64(nil, n)) }
 	str := func(s string) string { return u64(uint64(len(s))) + s }
 	h := func(parts ...string) [16]byte {
-		sum := sha256.Sum256([]byte(strings.Join(parts, "")))
-		return [16]byte(sum[:16])
+		sum := xxh3.HashString128(strings.Join(parts, ""))
+		return [16]byte(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, sum.Hi), sum.Lo))
+	}
+	for text, want := range map[string]string{"": "99aa06d3014798d86001c324468d497f", "a": "a96faf705af16834e6c632b61e964e1f"} {
+		if got := h(text); fmt.Sprintf("%x", got) != want {
+			t.Errorf("the hash of %q is %x, xxHash's own %s", text, got, want)
+		}
 	}
 	sum := func(items ...[16]byte) string {
 		var total rdb.Digest

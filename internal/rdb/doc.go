@@ -27,7 +27,10 @@
 //
 // A [Reader] does all of that and yields the records. [Inspect] also holds the
 // keys' slots against those of a shard, finds names that come twice, and sums up
-// what the dump holds and where each slot lies in it. What is odd and harms
+// what the dump holds and where each slot lies in it. Where values are unpacked
+// it shares the work: one goroutine passes over the values and copies them,
+// others check and digest them, and what they find is taken in the dump's order,
+// so that report and first damage are those of a Reader. What is odd and harms
 // nothing is a [Note]. DIGEST.md says what a [Digest] is.
 // [Options.View] shows the values of chosen keys, [Element] by element.
 //
@@ -35,7 +38,7 @@
 //
 // Without options, a buffer and half a megabyte of counters. Names are kept in
 // 15 bytes each, at most 40 MiB, and of a dump that is ordered by slot in less
-// than 2 MiB; members of one value in at most 8 MiB. Beyond these bounds
+// than 2 MiB; members of one value in at most 8 MiB for each worker. Beyond these bounds
 // duplicates are not looked for any more, and [Report.DuplicatesUnchecked] says
 // so. Packed values, and names of fields that hash templates share, are held
 // whole. Shared names that would be hashed over and over, a thousand times the

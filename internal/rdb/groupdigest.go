@@ -188,11 +188,10 @@ func (d *digester) arrayElement(items *bag) error {
 		d.hash.number(arrayString)
 		err = d.text()
 	case arrayInt:
-		var memory number
 		var value uint64
 		value, err = d.in.uint64()
 		d.hash.number(arrayString)
-		d.hash.text(memory.text(int64(value)))
+		d.hash.text(d.number.text(int64(value)))
 	case arrayFloat:
 		var value uint64
 		value, err = d.in.uint64()

@@ -3,6 +3,7 @@ package rdb
 import (
 	"math"
 	"strconv"
+	"sync"
 )
 
 // maxTemplateBytes bounds the field names kept for hash templates.
@@ -29,7 +30,7 @@ func (d *digester) hashmap(typ byte, items *bag) error {
 	case typeTemplateArrayRef:
 		return d.hashTemplateArray(items)
 	case typeHash:
-		return d.repeatUnique(2, func() error { return d.pair(noExpiry, items) })
+		return d.hashPlain(items)
 	case typeHashMetaRC:
 		if d.r.header.valkey() {
 			return d.repeatUnique(10, func() error { return d.pairThenExpiry(items) })
@@ -43,6 +44,35 @@ func (d *digester) hashmap(typ byte, items *bag) error {
 		return err
 	}
 	return d.repeatUnique(3, func() error { return d.expiryThenPair(&earliest, items) })
+}
+
+// repeatUnique reads a count and as many items, each of at least itemBytes, that
+// may come only once in a whole value.
+func (d *digester) repeatUnique(itemBytes uint64, item func() error) error {
+	n, err := d.countUnique(itemBytes)
+	if err != nil {
+		return err
+	}
+	for range n {
+		if err := item(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hashPlain consumes fields and values by turns.
+func (d *digester) hashPlain(items *bag) error {
+	n, err := d.countUnique(2)
+	if err != nil {
+		return err
+	}
+	for range n {
+		if err := d.pair(noExpiry, items); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // earliestExpiry reads when the first field of a hash expires.
@@ -123,43 +153,57 @@ func (d *digester) expiryThenPair(earliest *uint64, items *bag) error {
 // hashPacked walks fields and values by turns.
 func (d *digester) hashPacked(p packed, items *bag) error {
 	at := d.in.offset()
-	isValue := false
-	err := d.each(p, func(text []byte) error {
-		if !isValue {
-			d.hash.begin(tagField)
-		}
-		d.hash.text(text)
-		isValue = !isValue
-		if isValue {
-			return d.unique(at)
+	if err := d.openUnique(p, at, 2); err != nil {
+		return err
+	}
+	for {
+		if more, err := d.packedPair(p, at); err != nil || !more {
+			return err
 		}
 		d.hash.number(noExpiry)
 		items.add(d.hash.sum())
-		return nil
-	})
-	if err == nil && isValue {
-		err = damage(CodeValue, at, "a hash's last field has no value")
 	}
-	return err
+}
+
+// packedPair begins the item of the next field, if there is one, with its value.
+func (d *digester) packedPair(p packed, at int64) (more bool, err error) {
+	field, err := d.next(p, at)
+	if err != nil || field == nil {
+		return false, err
+	}
+	d.hash.begin(tagField)
+	d.hash.text(field)
+	if err := d.unique(at); err != nil {
+		return false, err
+	}
+	value, err := d.next(p, at)
+	if err != nil {
+		return false, err
+	}
+	if value == nil {
+		return false, damage(CodeValue, at, "a hash's last field has no value")
+	}
+	d.hash.text(value)
+	return true, nil
 }
 
 // hashExpiring walks fields, values and expiries by turns. They are ordered by
 // expiry, those without one last.
 func (d *digester) hashExpiring(items *bag) error {
 	at := d.in.offset()
-	elements := 0
-	last := int64(-1)
-	err := d.each(&d.listpack, func(text []byte) error {
-		elements++
-		if elements%3 != 0 {
-			if elements%3 == 1 {
-				d.hash.begin(tagField)
-			}
-			d.hash.text(text)
-			if elements%3 == 1 {
-				return d.unique(at)
-			}
-			return nil
+	if err := d.openUnique(&d.listpack, at, 3); err != nil {
+		return err
+	}
+	for last := int64(-1); ; {
+		if more, err := d.packedPair(&d.listpack, at); err != nil || !more {
+			return err
+		}
+		text, err := d.next(&d.listpack, at)
+		if err != nil {
+			return err
+		}
+		if text == nil {
+			return damage(CodeValue, at, "a hash's last field has no expiry")
 		}
 		expiry, err := strconv.ParseInt(string(text), 10, 64)
 		if err == nil && expiry != noExpiry && (last == noExpiry || expiry < last) {
@@ -171,12 +215,34 @@ func (d *digester) hashExpiring(items *bag) error {
 		}
 		d.hash.number(uint64(expiry))
 		items.add(d.hash.sum())
-		return nil
-	})
-	if err == nil && elements%3 != 0 {
-		err = damage(CodeValue, at, "a hash's last field has no value or no expiry")
 	}
-	return err
+}
+
+// hashTemplates are the field names of a dump's hash templates, by id. Those who
+// look into them may stand behind the one who adds to them.
+type hashTemplates struct {
+	mu   sync.RWMutex
+	byID map[uint64]hashTemplate
+	kept int // bytes
+}
+
+type hashTemplate struct {
+	names  []string
+	offset int64 // of the record that defines it
+}
+
+// of returns the names of a template that is defined before an offset.
+func (t *hashTemplates) of(id uint64, before int64) (names []string, known bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	template, known := t.byID[id]
+	return template.names, known && template.offset < before
+}
+
+func (t *hashTemplates) add(id uint64, template hashTemplate) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID[id] = template
 }
 
 // template consumes the field names of a hash template and keeps them.
@@ -190,7 +256,7 @@ func (d *digester) template(id, fields uint64) error {
 			return err
 		}
 		d.blob = name
-		if d.kept += len(name) + 16; d.kept > maxTemplateBytes {
+		if d.templates.kept += len(name) + 16; d.templates.kept > maxTemplateBytes {
 			return damage(CodeLength, at, "the field names of hash templates take more than %d bytes", maxTemplateBytes)
 		}
 		d.hash.begin(tagField)
@@ -200,45 +266,49 @@ func (d *digester) template(id, fields uint64) error {
 		}
 		names = append(names, string(name))
 	}
-	d.templates[id] = names
+	d.templates.add(id, hashTemplate{names, d.r.rec.Offset})
 	return nil
 }
 
 // hashTemplateListpack walks a template's id and the values of its fields.
 func (d *digester) hashTemplateListpack(items *bag) error {
 	at := d.in.offset()
-	var names []string
-	seen := -1 // the id is not a value
-	err := d.each(&d.listpack, func(text []byte) error {
-		if seen++; seen == 0 {
-			id, err := strconv.ParseUint(string(text), 10, 64)
-			known := err == nil
-			if known {
-				names, known = d.templates[id]
-			}
-			if !known {
-				return damage(CodeValue, at, "hash template %s was not defined before", quoteKey(text))
-			}
-			return nil
-		}
-		if seen > len(names) {
-			return damage(CodeValue, at, "a hash has more values than the %d fields of its template", len(names))
-		}
-		if err := d.templateField(names[seen-1], at); err != nil {
+	if err := d.open(&d.listpack, at); err != nil {
+		return err
+	}
+	text, err := d.next(&d.listpack, at)
+	if err != nil {
+		return err
+	}
+	if text == nil {
+		return damage(CodeValue, at, "a hash names no template")
+	}
+	id, err := strconv.ParseUint(string(text), 10, 64)
+	names, known := d.templates.of(id, d.r.rec.Offset)
+	if err != nil || !known {
+		return damage(CodeValue, at, "hash template %s was not defined before", quoteKey(text))
+	}
+	for seen := 0; ; seen++ {
+		value, err := d.next(&d.listpack, at)
+		if err != nil {
 			return err
 		}
-		d.hash.text(text)
+		if value == nil && seen < len(names) {
+			return damage(CodeValue, at, "a hash has %d values for the %d fields of its template", seen, len(names))
+		}
+		if value == nil {
+			return nil
+		}
+		if seen == len(names) {
+			return damage(CodeValue, at, "a hash has more values than the %d fields of its template", len(names))
+		}
+		if err := d.templateField(names[seen], at); err != nil {
+			return err
+		}
+		d.hash.text(value)
 		d.hash.number(noExpiry)
 		items.add(d.hash.sum())
-		return nil
-	})
-	if err == nil && seen < 0 {
-		err = damage(CodeValue, at, "a hash names no template")
 	}
-	if err == nil && seen != len(names) {
-		err = damage(CodeValue, at, "a hash has %d values for the %d fields of its template", seen, len(names))
-	}
-	return err
 }
 
 // hashTemplateArray consumes a template's id and the values of its fields.
@@ -248,7 +318,7 @@ func (d *digester) hashTemplateArray(items *bag) error {
 	if err != nil {
 		return err
 	}
-	names, known := d.templates[id]
+	names, known := d.templates.of(id, d.r.rec.Offset)
 	if !known {
 		return damage(CodeValue, at, "hash template %d was not defined before", id)
 	}

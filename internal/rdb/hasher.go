@@ -1,52 +1,55 @@
 package rdb
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"hash"
+	"hash/maphash"
+
+	"github.com/zeebo/xxh3"
 )
 
-// hasher gathers the bytes of one item and gives the first half of their
-// SHA-256. Items that fit its buffer, nearly all, are hashed in one call
-// without state; longer ones stream through.
+// hasher gathers the bytes of one item and gives their XXH3 in 128 bits. Items
+// that fit its buffer, nearly all, are hashed in one call without state; longer
+// ones stream through.
 //
 // Where no digests are asked for, it gathers what tells an item from others,
 // for [hasher.id], and is quiet from there to the next item.
 type hasher struct {
 	digests bool
 	quiet   bool // nothing more of this item is needed
-	buf     []byte
-	stream  hash.Hash
+	naming  bool // what is written tells the item from others
 	spilled bool
-	text0   int               // where the last text begins in buf
-	view    *viewer           // shows the items; nil: nobody looks
-	out     [sha256.Size]byte // the stream's result: memory of its own would escape
+	view    *viewer // shows the items; nil: nobody looks
+	buf     []byte
+	stream  xxh3.Hasher
+	name    maphash.Hash // of a spilled item, while naming
+	text0   int          // where the last text begins in buf
 }
 
 const hasherBuffer = 4 << 10
 
 func newHasher(digests bool) *hasher {
-	return &hasher{digests: digests, buf: make([]byte, 0, hasherBuffer), stream: sha256.New()}
+	return &hasher{digests: digests, buf: make([]byte, 0, hasherBuffer)}
 }
 
 // begin starts an item of a kind: tags keep apart what means different things.
 func (h *hasher) begin(tag byte) {
 	h.buf = append(h.buf[:0], tag)
-	h.spilled, h.quiet = false, false
+	h.spilled, h.quiet, h.naming = false, false, tag != tagKey
 }
 
 // hush says that what follows is only of use to a digest.
-func (h *hasher) hush() { h.quiet = !h.digests }
+func (h *hasher) hush() { h.quiet, h.naming = !h.digests, false }
 
-// id stands for what the item holds so far, among the items of a set.
+// id stands for what the item holds so far, among the items of a set. Of a long
+// item one part is not the process's own, and 64 bits are: enough for members
+// of kilobytes.
 func (h *hasher) id(set *idSet) id {
 	if !h.spilled {
-		return set.of(h.buf)
+		return set.ofItem(h.buf)
 	}
 	h.spill()
-	h.stream.Sum(h.out[:0])
-	number := binary.LittleEndian.Uint32
-	return id{number(h.out[:]), number(h.out[4:]), number(h.out[8:]) | 1}
+	name := h.name.Sum64()
+	return id{uint32(name), uint32(name >> 32), uint32(h.stream.Sum128().Lo) | 1}
 }
 
 // write adds raw bytes.
@@ -59,12 +62,15 @@ func (h *hasher) write(p []byte) {
 		return
 	}
 	h.spill()
-	if len(p) >= hasherBuffer {
-		h.stream.Write(p)
-		h.view.take(p, false)
+	if len(p) < hasherBuffer {
+		h.buf = append(h.buf, p...)
 		return
 	}
-	h.buf = append(h.buf, p...)
+	h.stream.Write(p)
+	h.view.take(p, false)
+	if h.naming {
+		h.name.Write(p)
+	}
 }
 
 // spill moves the buffer into the stream.
@@ -72,9 +78,13 @@ func (h *hasher) spill() {
 	h.view.take(h.buf, !h.spilled)
 	if !h.spilled {
 		h.stream.Reset()
+		h.name.Reset()
 		h.spilled = true
 	}
 	h.stream.Write(h.buf)
+	if h.naming {
+		h.name.Write(h.buf)
+	}
 	h.buf = h.buf[:0]
 }
 
@@ -100,8 +110,14 @@ func (h *hasher) text(p []byte) {
 	if h.quiet {
 		return
 	}
-	h.length(uint64(len(p)))
-	h.write(p)
+	if len(p) > hasherBuffer-8-len(h.buf) {
+		h.length(uint64(len(p)))
+		h.write(p)
+		return
+	}
+	h.buf = binary.LittleEndian.AppendUint64(h.buf, uint64(len(p)))
+	h.text0 = len(h.buf)
+	h.buf = append(h.buf, p...)
 }
 
 // sum ends the item. It is zero where no digests are asked for.
@@ -110,13 +126,14 @@ func (h *hasher) sum() Digest {
 		return Digest{}
 	}
 	h.endView()
+	var sum xxh3.Uint128
 	if !h.spilled {
-		h.out = sha256.Sum256(h.buf)
+		sum = xxh3.Hash128(h.buf)
 	} else {
 		h.spill()
-		h.stream.Sum(h.out[:0])
+		sum = h.stream.Sum128()
 	}
-	return Digest{binary.BigEndian.Uint64(h.out[:]), binary.BigEndian.Uint64(h.out[8:])}
+	return Digest{sum.Hi, sum.Lo}
 }
 
 // bag adds up items whose order means nothing.

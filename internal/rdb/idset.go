@@ -1,11 +1,12 @@
 package rdb
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 )
 
-// id stands for a name in 95 bits of two seeded hashes. Among the names one
+// id stands for a name in 95 bits of two seeded hashes, see also ofItem. Among the names one
 // [idSet] may hold, two different ones share an id by chance once in 10^15
 // dumps, so the same id is the same name. The seeds are the process's own:
 // nobody can write a dump whose names collide. A zero id is no name.
@@ -14,13 +15,18 @@ type id [3]uint32
 const (
 	idBytes = 12
 	minIDs  = 64
+	// sparePlaces is how large an outgrown table may be to be kept: many values
+	// come to so many members.
+	sparePlaces = 4 << 10
 )
 
 // idSet remembers names by their ids, in a table of open addressing: 15 bytes
 // for each, where it is told how many will come, and at most 30.
 type idSet struct {
 	seeds    [2]maphash.Seed
+	keys     [2]uint64
 	table    []id
+	spare    []id // a table that was outgrown
 	used     int
 	expected int // how many there will be, where that is known
 	most     int // how many it may hold
@@ -29,6 +35,7 @@ type idSet struct {
 
 func newIDSet(most int) *idSet {
 	s := &idSet{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, most: most}
+	s.keys = [2]uint64{maphash.Bytes(s.seeds[0], nil), maphash.Bytes(s.seeds[1], nil)}
 	s.reset(0)
 	return s
 }
@@ -39,18 +46,41 @@ func (s *idSet) of(name []byte) id {
 	return id{uint32(a), uint32(a >> 32), uint32(b) | 1}
 }
 
+// ofItem returns the id of an item, of which a dump has many more than names and
+// one value few: 64 bits of a seeded hash, and 31 of a keyed product of the
+// bytes in its middle and at its end, which of a short one are all that vary.
+func (s *idSet) ofItem(item []byte) id {
+	a := maphash.Bytes(s.seeds[0], item)
+	n := len(item)
+	if n < 8 {
+		return id{uint32(a), uint32(a >> 32), 1}
+	}
+	middle, end := binary.LittleEndian.Uint64(item[(n-8)/2:]), binary.LittleEndian.Uint64(item[n-8:])
+	high, low := bits.Mul64(middle^s.keys[0], end^s.keys[1])
+	return id{uint32(a), uint32(a >> 32), uint32(high^low) | 1}
+}
+
 // places is the table's size for n ids: four of five places are taken at most.
 func places(n int) int { return max(n+n/4+1, minIDs) }
 
 // reset forgets all names and makes room for as many as are expected.
 func (s *idSet) reset(expected int) {
 	s.used, s.expected = 0, min(expected, s.most)
-	if want := places(s.expected); want <= cap(s.table) {
-		s.table = s.table[:want]
-		clear(s.table)
-	} else {
-		s.table = make([]id, want)
+	if cap(s.spare) > cap(s.table) {
+		s.table, s.spare = s.spare, s.table
 	}
+	s.table = s.blank(s.table, places(s.expected))
+}
+
+// blank returns an empty table of so many places, in the memory of another if
+// that is enough.
+func (s *idSet) blank(memory []id, places int) []id {
+	if places > cap(memory) {
+		return make([]id, places)
+	}
+	memory = memory[:places]
+	clear(memory)
+	return memory
 }
 
 // place is where an id belongs, if the place is free.
@@ -92,11 +122,14 @@ func (s *idSet) grow() bool {
 		return false
 	}
 	old := s.table
-	s.table, s.used = make([]id, want), 0
+	s.table, s.used = s.blank(s.spare, want), 0
 	for _, x := range old {
 		if x[2] != 0 {
 			s.add(x)
 		}
+	}
+	if s.spare = nil; len(old) <= sparePlaces {
+		s.spare = old
 	}
 	return true
 }

@@ -66,6 +66,11 @@ func (in *input) remaining() uint64 {
 func (in *input) settle() error {
 	in.crc = UpdateCRC64(in.crc, in.buf[in.hashed:in.pos])
 	in.hashed = in.pos
+	return in.handOver()
+}
+
+// handOver brings the capture up to what is consumed.
+func (in *input) handOver() error {
 	if !in.capturing || in.captured == in.pos {
 		return nil
 	}
@@ -95,9 +100,11 @@ func (in *input) endCapture() error {
 	if !in.capturing {
 		return nil
 	}
-	err := in.settle()
+	if err := in.handOver(); err != nil {
+		return err
+	}
 	in.capturing = false
-	return err
+	return nil
 }
 
 // more reads until at least n unconsumed bytes lie in the buffer. n is at most

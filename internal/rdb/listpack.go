@@ -36,7 +36,25 @@ func (l *listpack) open(blob []byte) error {
 	return nil
 }
 
+func (l *listpack) announced() int { return min(max(l.count, 0), len(l.rest)/2) }
+
 func (l *listpack) next() ([]byte, error) {
+	// A number or a string of one byte's header, sound: nearly always.
+	if len(l.rest) > 2 && l.rest[0] < 0xc0 {
+		b, n := l.rest[0], 1
+		if b >= 0x80 {
+			n += int(b & 0x3f)
+		}
+		if n < len(l.rest) && int(l.rest[n]) == n {
+			element := l.rest[1:n:n]
+			l.rest = l.rest[n+1:]
+			l.seen++
+			if b < 0x80 {
+				return l.memory.text(int64(b)), nil
+			}
+			return element, nil
+		}
+	}
 	if len(l.rest) == 0 {
 		return nil, fmt.Errorf("a listpack has no end")
 	}
@@ -66,6 +84,43 @@ func (l *listpack) next() ([]byte, error) {
 	l.rest = tail[back:]
 	l.seen++
 	return element, nil
+}
+
+// integer is of use for numbers of one byte and for those of a fixed width.
+func (l *listpack) integer() (int64, bool) {
+	if len(l.rest) < 2 {
+		return 0, false
+	}
+	b, entry := l.rest[0], 1
+	switch {
+	case b < 0x80:
+	case b >= 0xc0 && b < 0xe0:
+		entry = 2
+	case b >= 0xf1 && b <= 0xf3:
+		entry = int(b-0xf1) + 3
+	case b == 0xf4:
+		entry = 9
+	default:
+		return 0, false
+	}
+	if entry >= len(l.rest) || int(l.rest[entry]) != entry {
+		return 0, false
+	}
+	n := listpackInt(l.rest[:entry])
+	l.rest = l.rest[entry+1:]
+	l.seen++
+	return n, true
+}
+
+// listpackInt is the number that an entry is.
+func listpackInt(entry []byte) int64 {
+	switch b := entry[0]; {
+	case b < 0x80:
+		return int64(b)
+	case b < 0xe0:
+		return (int64(b&0x1f)<<8 | int64(entry[1])) << 51 >> 51 // the sign is bit 12
+	}
+	return littleInt(entry[1:])
 }
 
 // listpackSizes returns how many bytes of an entry say what it is, and how
@@ -99,15 +154,8 @@ func listpackSizes(p []byte) (header, body uint64, err error) {
 
 // decode returns an entry's element; the entry is whole.
 func (l *listpack) decode(entry []byte, header uint64) []byte {
-	b := entry[0]
-	switch {
-	case b < 0x80:
-		return l.memory.text(int64(b))
-	case b >= 0xc0 && b < 0xe0:
-		n := int64(b&0x1f)<<8 | int64(entry[1])
-		return l.memory.text(n << 51 >> 51) // the sign is bit 12
-	case b >= 0xf1:
-		return l.memory.text(littleInt(entry[1:]))
+	if b := entry[0]; b < 0x80 || b >= 0xc0 && b < 0xe0 || b >= 0xf1 {
+		return l.memory.text(listpackInt(entry))
 	}
 	return entry[header:]
 }

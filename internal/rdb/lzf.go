@@ -1,6 +1,9 @@
 package rdb
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // lzfMaxRatio is the most one compressed byte can stand for: a three-byte
 // reference copies up to 264 bytes.
@@ -24,7 +27,9 @@ func lzfPlausible(packed, size uint64) bool {
 // The caller has checked with [lzfPlausible] that size is in proportion.
 func lzfAppend(dst, packed []byte, size int) ([]byte, error) {
 	start := len(dst)
-	end := start + size
+	dst = slices.Grow(dst, size)
+	out := dst[start : start+size]
+	at := 0 // in out
 	for i := 0; i < len(packed); {
 		control := int(packed[i])
 		i++
@@ -33,10 +38,17 @@ func lzfAppend(dst, packed []byte, size int) ([]byte, error) {
 			if n > len(packed)-i {
 				return dst, errLZFShort
 			}
-			if n > end-len(dst) {
+			if n > len(out)-at {
 				return dst, errLZFLong
 			}
-			dst = append(dst, packed[i:i+n]...)
+			// A copy of fixed length is much faster, where what it overwrites is
+			// still to be written.
+			if i+lzfRun <= len(packed) && at+lzfRun <= len(out) {
+				*(*[lzfRun]byte)(out[at:]) = *(*[lzfRun]byte)(packed[i:])
+			} else {
+				copy(out[at:], packed[i:i+n])
+			}
+			at += n
 			i += n
 			continue
 		}
@@ -51,26 +63,37 @@ func lzfAppend(dst, packed []byte, size int) ([]byte, error) {
 		if i >= len(packed) {
 			return dst, errLZFShort
 		}
-		from := len(dst) - (control&31<<8 | int(packed[i])) - 1
+		from := at - (control&31<<8 | int(packed[i])) - 1
 		i++
-		if from < start {
+		if from < 0 {
 			return dst, errLZFRef
 		}
-		if n > end-len(dst) {
+		if n > len(out)-at {
 			return dst, errLZFLong
 		}
-		// The source may overlap what is being written: byte after byte then.
-		if from+n <= len(dst) {
-			dst = append(dst, dst[from:from+n]...)
-			continue
-		}
-		for range n {
-			dst = append(dst, dst[from])
-			from++
-		}
+		lzfCopy(out, at, from, n)
+		at += n
 	}
-	if len(dst) != end {
+	if at != len(out) {
 		return dst, errLZFLess
 	}
-	return dst, nil
+	return dst[:start+size], nil
+}
+
+// lzfRun is the longest run of literals.
+const lzfRun = 32
+
+// lzfCopy repeats n bytes that were written before, at from. They may overlap
+// those that are being written, and then repeat themselves.
+func lzfCopy(out []byte, at, from, n int) {
+	const word = 16
+	if n <= word && at-from >= word && at+word <= len(out) {
+		*(*[word]byte)(out[at:]) = *(*[word]byte)(out[from:])
+		return
+	}
+	for n > 0 { // each time as much as there is by then
+		done := copy(out[at:at+n], out[from:at])
+		at += done
+		n -= done
+	}
 }

@@ -14,7 +14,8 @@ const maxFieldExpiry = 1<<48 - 1
 // Field names that entries of a stream's node or hashes of a template share are
 // hashed with each of them. A dump of a megabyte could so ask for days: this is
 // how many bytes of them are hashed at most, at first and for each byte read.
-// What servers write, whose nodes are small, does not come near.
+// What servers write, whose nodes are small, does not come near. Each of several
+// workers has the bound to itself.
 const (
 	sharedAtFirst = 1 << 30
 	sharedPerByte = 1 << 10
@@ -54,6 +55,10 @@ func (d *digester) unique(at int64) error {
 	d.hash.hush()
 	return nil
 }
+
+// membersUnchecked tells that some value had more members than are held against
+// each other.
+func (r *Reader) membersUnchecked() bool { return r.digester != nil && r.digester.unchecked }
 
 // errEmpty is the damage of a key without elements: Redis deletes such keys,
 // and the server leaves them out when it loads them, or does not load at all.

@@ -15,17 +15,38 @@ type packed interface {
 	// next returns the next element, valid until the next call, or nil at the
 	// end; an empty element is not nil. Numbers come as decimal text.
 	next() ([]byte, error)
+	// announced is how many elements there are, as far as that is said and can
+	// be: at most one for every two bytes.
+	announced() int
+	// integer consumes the next element if it is stored as an integer and costs
+	// nothing to take as such; next gives any.
+	integer() (n int64, ok bool)
 }
+
+// textual is what keeps no integers, or none that anybody asks for.
+type textual struct{}
+
+func (textual) integer() (int64, bool) { return 0, false }
 
 // number is memory for elements that are stored as integers.
 type number [24]byte
 
 // text is n in decimal.
-func (b *number) text(n int64) []byte { return strconv.AppendInt(b[:0], n, 10) }
+func (b *number) text(n int64) []byte {
+	if n < 0 || n > 99 {
+		return strconv.AppendInt(b[:0], n, 10)
+	}
+	b[0], b[1] = '0'+byte(n/10), '0'+byte(n%10)
+	if n < 10 {
+		return b[1:2]
+	}
+	return b[:2]
+}
 
 // intset is SET_INTSET's blob: width in four bytes, count in four, then the
 // numbers, little-endian.
 type intset struct {
+	textual
 	rest   []byte
 	width  int
 	begun  bool
@@ -48,6 +69,8 @@ func (s *intset) open(blob []byte) error {
 	s.rest, s.width, s.begun = blob[8:], int(width), false
 	return nil
 }
+
+func (s *intset) announced() int { return len(s.rest) / s.width }
 
 func (s *intset) next() ([]byte, error) {
 	if len(s.rest) == 0 {
@@ -76,6 +99,7 @@ func littleInt(p []byte) int64 {
 // unknown), fields and values by turns, after each value's length a count of
 // unused bytes behind it.
 type zipmap struct {
+	textual
 	rest    []byte
 	count   int // announced fields; -1: unknown
 	seen    int
@@ -94,6 +118,8 @@ func (z *zipmap) open(blob []byte) error {
 	}
 	return nil
 }
+
+func (z *zipmap) announced() int { return min(2*max(z.count, 0), len(z.rest)/2) }
 
 func (z *zipmap) next() ([]byte, error) {
 	if len(z.rest) == 0 {

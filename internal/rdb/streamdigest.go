@@ -97,7 +97,7 @@ func (d *digester) streamNode(items *bag, entries *uint64) error {
 		return damage(CodeValue, at, "%v", err)
 	}
 	n := streamNode{
-		d: d, items: items,
+		d: d, items: items, fields: d.fields[:0],
 		ms: binary.BigEndian.Uint64(id), seq: binary.BigEndian.Uint64(id[8:]),
 	}
 	if err := n.walk(); err != nil {
@@ -132,13 +132,17 @@ func (n *streamNode) walk() error {
 	if err != nil {
 		return err
 	}
+	names := n.d.fieldNames[:0]
 	for range count {
 		field, err := n.need()
 		if err != nil {
 			return err
 		}
-		n.fields = append(n.fields, append([]byte(nil), field...))
+		at := len(names)
+		names = append(names, field...)
+		n.fields = append(n.fields, names[at:])
 	}
+	n.d.fields, n.d.fieldNames = n.fields, names
 	if end, err := n.number(); err != nil || end != 0 {
 		return errStreamMaster
 	}
@@ -236,6 +240,9 @@ func (n *streamNode) need() ([]byte, error) {
 
 // number returns the next element, which must be an integer.
 func (n *streamNode) number() (uint64, error) {
+	if value, ok := n.d.listpack.integer(); ok {
+		return uint64(value), nil
+	}
 	text, err := n.need()
 	if err != nil {
 		return 0, err

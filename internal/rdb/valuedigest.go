@@ -1,10 +1,5 @@
 package rdb
 
-import (
-	"math"
-	"strconv"
-)
-
 // Tags of what is hashed: DIGEST.md.
 const (
 	tagKey         = 1
@@ -35,16 +30,20 @@ type digester struct {
 	in   *input
 	hash *hasher
 
-	blob      []byte // memory for packed collections and consumers' names
-	name      []byte // memory for groups' names and nodes' ids
+	blob       []byte   // memory for compressed strings and consumers' names
+	number     number   // and for integers
+	name       []byte   // memory for groups' names and nodes' ids
+	fields     [][]byte // memory for the fields that a stream's node names once
+	fieldNames []byte
+
 	listpack  listpack
 	ziplist   ziplist
 	intset    intset
 	zipmap    zipmap
-	templates map[uint64][]string
-	kept      int    // bytes of field names in templates
+	templates *hashTemplates
 	shared    uint64 // bytes of shared field names hashed
 
+	items     bag    // of the value, where their order means nothing
 	members   *idSet // of the value: what may come only once
 	crowded   bool   // there are too many of them to tell
 	unchecked bool   // there were in some value
@@ -54,7 +53,8 @@ type digester struct {
 }
 
 func newDigester(r *Reader, digests bool) *digester {
-	return &digester{r: r, in: r.in, hash: newHasher(digests), members: newIDSet(maxMembers), templates: map[uint64][]string{}}
+	return &digester{r: r, in: r.in, hash: newHasher(digests), members: newIDSet(maxMembers),
+		templates: &hashTemplates{byID: map[uint64]hashTemplate{}}}
 }
 
 // value consumes the value of the key in rec and returns the key's digest.
@@ -74,19 +74,20 @@ func (d *digester) value(rec *Record) (Digest, error) {
 		return d.hash.sum(), nil
 	}
 	d.expectMembers(0)
-	var items bag
+	d.items = bag{}
+	items := &d.items
 	var err error
 	switch rec.Family {
 	case Set:
-		err = d.set(rec.Type, &items)
+		err = d.set(rec.Type, items)
 	case Zset:
-		err = d.zset(rec.Type, &items)
+		err = d.zset(rec.Type, items)
 	case Hash:
-		err = d.hashmap(rec.Type, &items)
+		err = d.hashmap(rec.Type, items)
 	case Stream:
-		err = d.stream(rec.Type, &items)
+		err = d.stream(rec.Type, items)
 	case Array:
-		err = d.array(&items)
+		err = d.array(items)
 	default:
 		err = d.r.unknownType(rec.Type, rec.Offset)
 	}
@@ -129,21 +130,35 @@ func (d *digester) ordered(typ byte) error {
 	case typeList:
 		return d.repeat(1, d.plainElement)
 	case typeListZiplist:
-		return d.each(&d.ziplist, d.element)
+		return d.elementsOf(&d.ziplist)
 	case typeListQuicklist:
-		return d.repeat(1, func() error { return d.each(&d.ziplist, d.element) })
+		return d.repeat(1, func() error { return d.elementsOf(&d.ziplist) })
 	case typeListQuicklist2:
 		return d.repeat(2, d.node)
 	}
 	return d.r.unknownType(typ, d.in.offset())
 }
 
+// elementsOf walks the elements of a list that one packed node holds.
+func (d *digester) elementsOf(p packed) error {
+	at := d.in.offset()
+	if err := d.open(p, at); err != nil {
+		return err
+	}
+	for {
+		text, err := d.next(p, at)
+		if err != nil || text == nil {
+			return err
+		}
+		d.element(text)
+	}
+}
+
 // element hashes a list's element that a packed node holds.
-func (d *digester) element(text []byte) error {
+func (d *digester) element(text []byte) {
 	d.elements++
 	d.hash.part(ElementList)
 	d.hash.text(text)
-	return nil
 }
 
 // plainElement consumes a list's element that is a string of its own.
@@ -165,30 +180,24 @@ func (d *digester) node() error {
 	case nodePlain:
 		return d.plainElement()
 	case nodePacked:
-		return d.each(&d.listpack, d.element)
+		return d.elementsOf(&d.listpack)
 	}
 	return damage(CodeValue, at, "a list's node has the unknown container %d", container)
 }
 
 // set consumes a set: an item for each member.
 func (d *digester) set(typ byte, items *bag) error {
-	at := d.in.offset()
-	member := func(text []byte) error {
-		d.hash.begin(tagMember)
-		d.hash.text(text)
-		if err := d.unique(at); err != nil {
-			return err
-		}
-		items.add(d.hash.sum())
-		return nil
-	}
 	switch typ {
 	case typeSetIntset:
-		return d.each(&d.intset, member)
+		return d.setPacked(&d.intset, items)
 	case typeSetListpack:
-		return d.each(&d.listpack, member)
+		return d.setPacked(&d.listpack, items)
 	}
-	return d.repeatUnique(1, func() error {
+	n, err := d.countUnique(1)
+	if err != nil {
+		return err
+	}
+	for range n {
 		at := d.in.offset()
 		d.hash.begin(tagMember)
 		if err := d.text(); err != nil {
@@ -198,105 +207,28 @@ func (d *digester) set(typ byte, items *bag) error {
 			return err
 		}
 		items.add(d.hash.sum())
-		return nil
-	})
-}
-
-// zset consumes a sorted set: an item for each member with its score.
-func (d *digester) zset(typ byte, items *bag) error {
-	switch typ {
-	case typeZsetZiplist:
-		return d.zsetPacked(&d.ziplist, items)
-	case typeZsetListpack:
-		return d.zsetPacked(&d.listpack, items)
 	}
-	least := uint64(2)
-	if typ == typeZset2 {
-		least = 9
-	}
-	return d.repeatUnique(least, func() error {
-		at := d.in.offset()
-		d.hash.begin(tagScored)
-		if err := d.text(); err != nil {
-			return err
-		}
-		if err := d.unique(at); err != nil {
-			return err
-		}
-		at = d.in.offset()
-		score, err := d.in.score(typ)
-		if err != nil {
-			return err
-		}
-		return d.addScore(score, at, items)
-	})
-}
-
-// zsetPacked walks members and scores by turns. Packed scores are text, or
-// integers, with as many digits as bring the same binary64 back.
-func (d *digester) zsetPacked(p packed, items *bag) error {
-	at := d.in.offset()
-	isScore := false
-	err := d.each(p, func(text []byte) error {
-		isScore = !isScore
-		if isScore {
-			d.hash.begin(tagScored)
-			d.hash.text(text)
-			return d.unique(at)
-		}
-		score, err := strconv.ParseFloat(string(text), 64)
-		if err != nil {
-			return damage(CodeValue, at, "%s is no score", quoteKey(text))
-		}
-		return d.addScore(score, at, items)
-	})
-	if err == nil && isScore {
-		err = damage(CodeValue, at, "a sorted set's last member has no score")
-	}
-	return err
-}
-
-// addScore ends a member's item. Zero has one sign: a listpack keeps none.
-func (d *digester) addScore(score float64, at int64, items *bag) error {
-	if math.IsNaN(score) {
-		return damage(CodeValue, at, "a sorted set's score is not a number")
-	}
-	if score == 0 {
-		score = 0
-	}
-	d.hash.number(math.Float64bits(score))
-	items.add(d.hash.sum())
 	return nil
 }
 
-// score reads the score behind a member, as text or as binary64.
-func (in *input) score(typ byte) (float64, error) {
-	if typ == typeZset2 {
-		bits, err := in.uint64()
-		return math.Float64frombits(bits), err
+// setPacked walks members.
+func (d *digester) setPacked(p packed, items *bag) error {
+	at := d.in.offset()
+	if err := d.openUnique(p, at, 1); err != nil {
+		return err
 	}
-	at := in.offset()
-	n, err := in.byte()
-	if err != nil {
-		return 0, err
+	for {
+		member, err := d.next(p, at)
+		if err != nil || member == nil {
+			return err
+		}
+		d.hash.begin(tagMember)
+		d.hash.text(member)
+		if err := d.unique(at); err != nil {
+			return err
+		}
+		items.add(d.hash.sum())
 	}
-	switch n {
-	case 253:
-		return math.NaN(), nil
-	case 254:
-		return math.Inf(1), nil
-	case 255:
-		return math.Inf(-1), nil
-	}
-	text, err := in.fixed(int(n))
-	if err != nil {
-		return 0, err
-	}
-	score, err := strconv.ParseFloat(string(text), 64)
-	if err != nil {
-		return 0, damage(CodeValue, at, "%s is no score", quoteKey(text))
-	}
-	return score, nil
 }
 
 // repeat reads a count and as many items of at least itemBytes.
@@ -304,42 +236,43 @@ func (d *digester) repeat(itemBytes uint64, item func() error) error {
 	return d.r.skipItems(itemBytes, item)
 }
 
-// repeatUnique is repeat for a whole value whose items may come only once.
-func (d *digester) repeatUnique(itemBytes uint64, item func() error) error {
+// countUnique reads how many items a whole value has, each of at least
+// itemBytes, that may come only once.
+func (d *digester) countUnique(itemBytes uint64) (uint64, error) {
 	n, err := d.in.count(itemBytes)
-	if err != nil {
-		return err
+	if err == nil {
+		d.expectMembers(n)
 	}
-	d.expectMembers(n)
-	for range n {
-		if err := item(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return n, err
 }
 
 // text consumes a string into the item being hashed.
 func (d *digester) text() error {
+	// A short plain one that lies whole in the buffer: nearly always.
+	if rest := d.in.buf[d.in.pos:d.in.end]; len(rest) > 0 && rest[0] < 0x40 && int(rest[0]) < len(rest) {
+		n := int(rest[0]) + 1
+		d.hash.text(rest[1:n])
+		d.in.pos += n
+		return nil
+	}
 	n, encoded, err := d.in.lengthOrEncoding()
 	if err != nil {
 		return err
 	}
-	if !encoded {
-		if d.hash.quiet {
-			return d.in.skip(n)
-		}
-		d.hash.length(n)
-		if n <= uint64(d.in.end-d.in.pos) { // nearly always
-			d.hash.write(d.in.buf[d.in.pos : d.in.pos+int(n)])
-			d.in.pos += int(n)
-			return nil
-		}
-		return d.in.eachByte(n, d.hash.write)
+	if encoded {
+		return d.encodedText(n)
 	}
-	if n != encLZF {
-		var memory number
-		text, err := d.in.appendEncoded(memory[:0], n, maxString)
+	if d.hash.quiet {
+		return d.in.skip(n)
+	}
+	d.hash.length(n)
+	return d.in.eachByte(n, d.hash.write)
+}
+
+// encodedText consumes a number or a compressed string behind its first byte.
+func (d *digester) encodedText(encoding uint64) error {
+	if encoding != encLZF {
+		text, err := d.in.appendEncoded(d.number[:0], encoding, maxString)
 		d.hash.text(text)
 		return err
 	}
@@ -364,9 +297,8 @@ func (d *digester) text() error {
 	return nil
 }
 
-// each materialises a packed collection and walks its elements.
-func (d *digester) each(p packed, element func([]byte) error) error {
-	at := d.in.offset()
+// open begins to walk a packed collection.
+func (d *digester) open(p packed, at int64) error {
 	blob, err := d.packedBlob()
 	if err != nil {
 		return err
@@ -374,30 +306,46 @@ func (d *digester) each(p packed, element func([]byte) error) error {
 	if err := p.open(blob); err != nil {
 		return damage(CodeValue, at, "%v", err)
 	}
-	if d.r.rec.Family != List {
-		d.expectMembers(uint64(len(blob)) / 4)
+	return nil
+}
+
+// openUnique begins to walk a packed collection of which every so many elements
+// one may come only once.
+func (d *digester) openUnique(p packed, at int64, every int) error {
+	err := d.open(p, at)
+	if err == nil {
+		d.expectMembers(uint64(p.announced() / every))
 	}
-	for {
-		text, err := p.next()
-		if err != nil {
-			return damage(CodeValue, at, "%v", err)
-		}
-		if text == nil {
-			return nil
-		}
-		if err := element(text); err != nil {
-			return err
-		}
+	return err
+}
+
+// next returns the next element of the packed collection at an offset, or nil.
+func (d *digester) next(p packed, at int64) ([]byte, error) {
+	text, err := p.next()
+	if err != nil {
+		return nil, damage(CodeValue, at, "%v", err)
 	}
+	return text, nil
 }
 
 // packedBlob consumes a string that is a packed collection, in one piece. Redis
-// itself keeps none above a gibibyte, and hardly any above some kilobytes.
+// itself keeps none above a gibibyte, and hardly any above some kilobytes. It is
+// valid until more is consumed.
 func (d *digester) packedBlob() ([]byte, error) {
+	at := d.in.offset()
+	n, encoded, err := d.in.lengthOrEncoding()
+	if err != nil {
+		return nil, err
+	}
 	if cap(d.blob) > scratchKept {
 		d.blob = nil
 	}
-	var err error
-	d.blob, err = d.in.appendString(d.blob[:0], maxString)
-	return d.blob, err
+	switch {
+	case encoded:
+		d.blob, err = d.in.appendEncoded(d.blob[:0], n, maxString)
+		return d.blob, err
+	case n > maxString:
+		return nil, damage(CodeLength, at, "a string of %d bytes stands where at most %d are allowed", n, maxString)
+	}
+	return d.in.bytes(n)
 }

@@ -9,6 +9,7 @@ import (
 // length, offset of the last entry, count in two bytes (65535: unknown),
 // entries, 0xff. An entry begins with the length of the one before it.
 type ziplist struct {
+	textual
 	blob     []byte
 	at       int // offset of the next entry
 	previous int // bytes of the entry before it
@@ -39,6 +40,8 @@ func (z *ziplist) open(blob []byte) error {
 	z.last, z.count, z.seen = int(last), count, 0
 	return nil
 }
+
+func (z *ziplist) announced() int { return min(max(z.count, 0), len(z.blob)/2) }
 
 func (z *ziplist) next() ([]byte, error) {
 	rest := z.blob[z.at:]

@@ -1,0 +1,193 @@
+package rdb
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+// streamBlocks and blockBytes bound how much of a long value lies between the
+// scan and the worker that has it.
+const (
+	streamBlocks = 8
+	blockBytes   = 64 << 10
+)
+
+// errCut ends a value that a worker has: beyond it lies nothing of its business.
+var errCut = errors.New("the checks of a value go beyond its end")
+
+// chunk is a number of whole records that a worker checks in one go, with
+// memory of its own for them.
+type chunk struct {
+	header   Header
+	items    []item
+	text     []byte // names of keys and modules, facts
+	values   []byte
+	done     chan struct{} // has room for one: the worker never waits
+	panicked string        // what a worker died of
+}
+
+// item is one record of a chunk.
+type item struct {
+	rec        Record
+	begin, fin int          // of the value in the chunk's
+	stream     *valueStream // or the value itself, too long for a chunk
+	end        int64        // the dump's offset behind the record
+	partial    bool         // the scan ended inside the value
+
+	// What the worker found.
+	digest    Digest
+	err       error
+	checked   int64 // how much of the dump was consumed then
+	unchecked bool  // more members than are held against each other
+}
+
+func (c *chunk) reset() {
+	clear(c.items) // streams and facts hold memory
+	c.items, c.values, c.panicked = c.items[:0], c.values[:0], ""
+	if c.text = c.text[:0]; cap(c.text) > scratchKept {
+		c.text = nil
+	}
+}
+
+// add takes in a record whose value begins at begin and is the last so far.
+func (c *chunk) add(rec *Record, begin int) *item {
+	c.items = append(c.items, item{rec: *rec, begin: begin, fin: len(c.values)})
+	return &c.items[len(c.items)-1]
+}
+
+// own copies what a record refers to.
+func (c *chunk) own(rec *Record) {
+	for _, field := range []*[]byte{&rec.Key, &rec.Name, &rec.Value} {
+		if *field != nil {
+			at := len(c.text)
+			c.text = append(c.text, *field...)
+			*field = c.text[at:len(c.text):len(c.text)]
+		}
+	}
+}
+
+// valueStream carries a long value from the scan to a worker, in blocks that
+// come back.
+type valueStream struct {
+	rec    Record
+	blocks chan []byte
+	spare  chan []byte
+	block  []byte // being read
+	rest   []byte // of it
+}
+
+// write hands a piece on, and waits while the worker is behind.
+func (s *valueStream) write(b []byte) {
+	for len(b) > 0 {
+		block := <-s.spare
+		if block == nil {
+			block = make([]byte, blockBytes)
+		}
+		n := copy(block, b)
+		s.blocks <- block[:n]
+		b = b[n:]
+	}
+}
+
+// Read implements io.Reader for the worker.
+func (s *valueStream) Read(p []byte) (int, error) {
+	if len(s.rest) == 0 {
+		s.release()
+		block, more := <-s.blocks
+		if !more {
+			return 0, errCut
+		}
+		s.block, s.rest = block, block
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
+// release gives the block that was read back.
+func (s *valueStream) release() {
+	if s.block != nil {
+		s.spare <- s.block[:blockBytes]
+		s.block, s.rest = nil, nil
+	}
+}
+
+// drain lets the scan go on where the worker needs no more of the value.
+func (s *valueStream) drain() {
+	s.release()
+	for block := range s.blocks {
+		s.spare <- block[:blockBytes]
+	}
+}
+
+// nothing is the source behind a value that lies in a chunk.
+type nothing struct{}
+
+func (nothing) Read([]byte) (int, error) { return 0, errCut }
+
+// worker checks values, one goroutine's worth.
+type worker struct {
+	p      *pipeline
+	reader Reader // what the digester sees of the dump
+	chunk  input  // the value in a chunk
+	long   *input // the value in a stream; nil: there was none yet
+}
+
+func newWorker(p *pipeline) *worker {
+	w := &worker{p: p, chunk: input{src: nothing{}, size: p.options.Size}}
+	w.reader.digester = newDigester(&w.reader, p.options.Digest)
+	w.reader.digester.templates = p.scan.digester.templates
+	return w
+}
+
+// run checks chunks until there are no more.
+func (w *worker) run(tasks <-chan *chunk) {
+	for c := range tasks {
+		w.check(c)
+		c.done <- struct{}{}
+	}
+}
+
+// check checks and digests a chunk's values, to the first that is damaged.
+func (w *worker) check(c *chunk) {
+	defer func() {
+		if why := recover(); why != nil {
+			c.panicked = fmt.Sprintf("%v\n%s", why, debug.Stack())
+		}
+		if s := c.items[0].stream; s != nil {
+			s.drain()
+		}
+	}()
+	w.reader.header = c.header
+	for i := range c.items {
+		it := &c.items[i]
+		if it.stream == nil && it.rec.Kind != KindKey { // a streamed one's record is still the scan's
+			continue
+		}
+		if w.value(c, it); it.err != nil {
+			w.p.stop.Store(true)
+			return
+		}
+	}
+}
+
+// value checks and digests one.
+func (w *worker) value(c *chunk, it *item) {
+	r, d := &w.reader, w.reader.digester
+	if it.stream != nil {
+		if w.long == nil {
+			w.long = newInput(nil, w.chunk.size)
+		}
+		*w.long = input{src: it.stream, size: w.long.size, buf: w.long.buf, base: it.stream.rec.ValueOffset}
+		r.in, r.rec = w.long, it.stream.rec
+	} else {
+		value := c.values[it.begin:it.fin:it.fin]
+		w.chunk.buf, w.chunk.pos, w.chunk.end, w.chunk.hashed = value, 0, len(value), 0
+		w.chunk.base, w.chunk.ended = it.rec.ValueOffset, false
+		r.in, r.rec = &w.chunk, it.rec
+	}
+	d.in, d.unchecked = r.in, false
+	it.digest, it.err = d.value(&r.rec)
+	it.checked, it.unchecked = r.in.offset(), d.unchecked
+}

@@ -1,0 +1,308 @@
+package rdb
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// maxWorkers is how many goroutines check values at most. The one that
+	// passes over them keeps no more of them busy.
+	maxWorkers = 4
+	// chunkBytes is how much of the dump a worker gets at a time: enough that the
+	// handing over costs nothing, little enough to stay in a processor's cache.
+	chunkBytes = 256 << 10
+	// chunkRecords bounds what is kept beside the bytes.
+	chunkRecords = 1 << 10
+	// chunksAhead is how many chunks each worker may be ahead of what Next gives.
+	chunksAhead = 2
+)
+
+// errStopped ends the scan behind a damage that a worker found: nobody sees it,
+// since that damage stands before it.
+var errStopped = errors.New("a value before this one is damaged")
+
+// recordSource gives the records of a dump, as [Reader.Next] does.
+type recordSource interface {
+	Next() (*Record, error)
+	Header() Header
+	Offset() int64
+	CRC64() uint64
+	ChecksumDisabled() bool
+	// membersUnchecked tells that some value had more members than are held
+	// against each other.
+	membersUnchecked() bool
+}
+
+// pipeline is a [Reader] with [Options.Deep] whose work is shared: one that
+// passes over values finds the records in the caller's goroutine, and copies
+// their values into chunks, which workers check and digest. Next gives the
+// records in the dump's order, and the first error in that order: exactly what
+// the Reader would give.
+type pipeline struct {
+	scan    *Reader
+	options Options
+	limits  chunkLimits
+
+	filling *chunk   // what is being scanned into
+	begun   int      // where the value being scanned begins in it
+	stream  *item    // the value being scanned, where it is too long for a chunk
+	queue   []*chunk // handed to the workers, in order
+	current *chunk   // what Next gives from
+	at      int
+	free    []*chunk
+	held    bool  // what is in the queue lies in the scan's own memory
+	end     error // what ended the scan; nil: it goes on
+
+	offset    int64
+	unchecked bool
+	ended     bool  // Next has come to where the scan ended
+	err       error // sticky: what Next returned last
+
+	tasks   chan *chunk
+	blocks  chan []byte // memory for long values
+	stop    atomic.Bool // a worker found damage
+	workers sync.WaitGroup
+}
+
+// chunkLimits say how much a chunk takes; tests make them small.
+type chunkLimits struct{ bytes, records int }
+
+func newPipeline(src io.Reader, o Options, limits chunkLimits) *pipeline {
+	p := &pipeline{options: o, limits: limits, blocks: make(chan []byte, streamBlocks)}
+	p.scan = NewReader(src, Options{Size: o.Size, Capture: p})
+	// The names of hash templates are read where they stand, for all workers.
+	p.scan.digester = newDigester(p.scan, false)
+	p.filling = p.newChunk()
+	for range streamBlocks {
+		p.blocks <- nil // made when it is first needed
+	}
+	return p
+}
+
+// start starts the workers; close ends them.
+func (p *pipeline) start(workers int) {
+	p.tasks = make(chan *chunk, workers*chunksAhead+2) // with those that a long value adds
+	for range workers {
+		w := newWorker(p)
+		p.workers.Go(func() { w.run(p.tasks) })
+	}
+}
+
+// workersFor is how many workers a number in options means.
+func workersFor(n int) int {
+	if n <= 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	return min(n, maxWorkers)
+}
+
+// close ends the workers and waits for them.
+func (p *pipeline) close() {
+	close(p.tasks)
+	p.workers.Wait()
+}
+
+func (p *pipeline) Header() Header         { return p.scan.Header() }
+func (p *pipeline) Offset() int64          { return p.offset }
+func (p *pipeline) membersUnchecked() bool { return p.unchecked }
+func (p *pipeline) ChecksumDisabled() bool { return p.ended && p.scan.ChecksumDisabled() }
+
+// CRC64 is what the scan found, unless a value before its end is damaged.
+func (p *pipeline) CRC64() uint64 {
+	if !p.ended {
+		return 0
+	}
+	return p.scan.CRC64()
+}
+
+// Next gives the next record that is checked.
+func (p *pipeline) Next() (*Record, error) {
+	for p.err == nil {
+		if p.current == nil || p.at == len(p.current.items) {
+			p.err = p.advance()
+			continue
+		}
+		it := &p.current.items[p.at]
+		p.at++
+		p.offset, p.unchecked = it.end, p.unchecked || it.unchecked
+		if p.err = p.judge(it); p.err == nil {
+			it.rec.Digest = it.digest
+			return &it.rec, nil
+		}
+	}
+	return nil, p.err
+}
+
+// judge returns what is wrong with a record, if anything is.
+func (p *pipeline) judge(it *item) error {
+	if it.err != nil {
+		p.offset = it.checked
+	}
+	switch {
+	case it.partial && (it.err == nil || errors.Is(it.err, errCut)):
+		// A worker found nothing before the place where the scan ended.
+		p.ended = true
+		return p.end
+	case it.err != nil:
+		return it.err
+	case it.rec.Kind == KindKey && it.checked != it.end:
+		return fmt.Errorf("check the value at byte %d: it ends at byte %d, its checks at byte %d", it.rec.ValueOffset, it.end, it.checked)
+	}
+	return nil
+}
+
+// advance waits for the next chunk, and keeps the workers busy meanwhile.
+func (p *pipeline) advance() error {
+	if p.current != nil {
+		p.free, p.current = append(p.free, p.current), nil
+		p.held = p.held && len(p.queue) > 0
+	}
+	for p.end == nil && !p.held && len(p.queue) < cap(p.tasks)-2 {
+		if p.scanChunk(); p.stop.Load() && p.end == nil {
+			p.end = errStopped
+		}
+	}
+	if len(p.queue) == 0 {
+		p.ended, p.offset = true, p.scan.Offset()
+		return p.end
+	}
+	p.current, p.at = p.queue[0], 0
+	p.queue = append(p.queue[:0], p.queue[1:]...)
+	<-p.current.done
+	if p.current.panicked != "" {
+		// impossible: no check panics, and one that does must not be lost with its
+		// goroutine.
+		panic("rdb: a worker panicked: " + p.current.panicked)
+	}
+	return nil
+}
+
+// scanChunk scans until a chunk is handed to the workers, or the scan ends.
+func (p *pipeline) scanChunk() {
+	for handed := len(p.queue); len(p.queue) == handed && p.end == nil; {
+		rec, err := p.scan.Next()
+		switch {
+		case err != nil:
+			p.end = err
+			p.keepPartial()
+			p.handOver()
+		case p.stream != nil:
+			p.endStream(rec, false)
+		default:
+			p.keep(rec)
+		}
+	}
+}
+
+// keep takes a record into the chunk.
+func (p *pipeline) keep(rec *Record) {
+	c := p.filling
+	it := c.add(rec, p.begun)
+	it.end = p.scan.Offset()
+	p.begun = len(c.values)
+	if rec.Kind == KindKey {
+		c.own(&it.rec)
+	} else if it.unchecked = p.scan.digester.unchecked; len(rec.Name)+len(rec.Value) <= p.limits.bytes {
+		c.own(&it.rec)
+	} else {
+		p.held = true // a library may be as long as it likes: it is waited for, not copied
+	}
+	if p.held || len(c.values)+len(c.text) >= p.limits.bytes || len(c.items) >= p.limits.records {
+		p.handOver()
+	}
+}
+
+// handOver gives the chunk that was scanned into to the workers.
+func (p *pipeline) handOver() {
+	if len(p.filling.items) > 0 {
+		p.dispatch(p.filling)
+		p.filling, p.begun = p.newChunk(), 0
+	}
+}
+
+func (p *pipeline) dispatch(c *chunk) {
+	c.header = p.scan.header
+	p.queue = append(p.queue, c)
+	p.tasks <- c
+}
+
+func (p *pipeline) newChunk() *chunk {
+	last := len(p.free) - 1
+	if last < 0 {
+		return &chunk{done: make(chan struct{}, 1)}
+	}
+	c := p.free[last]
+	p.free = p.free[:last]
+	c.reset()
+	return c
+}
+
+// keepPartial takes in what there is of the value in which the scan ended.
+func (p *pipeline) keepPartial() {
+	in := p.scan.in
+	if !in.capturing {
+		return
+	}
+	// What is read and not consumed belongs to the dump as well: a worker comes
+	// to its own damage in it, or to its end.
+	_, err := p.Write(in.buf[in.captured:in.end])
+	if p.stream != nil {
+		p.endStream(&p.scan.rec, true)
+		return
+	}
+	if err != nil {
+		return
+	}
+	it := p.filling.add(&p.scan.rec, p.begun)
+	p.filling.own(&it.rec)
+	it.partial = true
+}
+
+// Write takes in a piece of the value that the scan passes over.
+func (p *pipeline) Write(b []byte) (int, error) {
+	c := p.filling
+	if p.stream == nil && len(c.values)-p.begun+len(b) <= p.limits.bytes {
+		c.values = append(c.values, b...)
+		return len(b), nil
+	}
+	if p.stop.Load() {
+		return 0, errStopped
+	}
+	if p.stream == nil {
+		p.beginStream()
+	}
+	p.stream.stream.write(b)
+	return len(b), nil
+}
+
+// beginStream gives the value being scanned a chunk of its own, which a worker
+// has while the scan still goes on.
+func (p *pipeline) beginStream() {
+	first := p.filling.values[p.begun:] // stays as it is: workers write into no chunk
+	p.handOver()
+	p.filling.values, p.begun = p.filling.values[:0], 0
+	c := p.newChunk()
+	it := c.add(&p.scan.rec, 0)
+	c.own(&it.rec)
+	it.stream = &valueStream{rec: it.rec, blocks: make(chan []byte, streamBlocks), spare: p.blocks}
+	p.dispatch(c)
+	p.stream = it
+	it.stream.write(first)
+}
+
+// endStream ends the value that a worker has as a stream.
+func (p *pipeline) endStream(rec *Record, partial bool) {
+	it := p.stream
+	p.stream = nil
+	close(it.stream.blocks)
+	key := it.rec.Key
+	it.rec = *rec
+	it.rec.Key, it.rec.Name = key, bytes.Clone(rec.Name)
+	it.end, it.partial = p.scan.Offset(), partial
+}
