@@ -104,3 +104,28 @@ func TestOfAgainstDefinition(t *testing.T) {
 		}
 	}
 }
+
+// TestAddRange tries every range whose ends are near the ends of words.
+func TestAddRange(t *testing.T) {
+	var ends []int
+	for _, edge := range []int{0, 64, 128, 8192, slot.Count} {
+		for d := -2; d <= 2; d++ {
+			if n := edge + d; n >= 0 && n < slot.Count {
+				ends = append(ends, n)
+			}
+		}
+	}
+	for _, first := range ends {
+		for _, last := range ends {
+			var want, got slot.Set
+			want.Add(slot.Count / 3) // what is there stays
+			got.Add(slot.Count / 3)
+			for n := first; n <= last; n++ {
+				want.Add(n)
+			}
+			if got.AddRange(slot.Range{First: first, Last: last}); got != want {
+				t.Fatalf("%d-%d is %s, want %s", first, last, got, want)
+			}
+		}
+	}
+}

@@ -155,3 +155,26 @@ func TestDeleteTakesEmptyFolders(t *testing.T) {
 	}
 	storagetest.Put(t, s, "a/b", []byte("y"))
 }
+
+// Folders reads one folder, and says the same of a missing store as List.
+func TestFolders(t *testing.T) {
+	root := t.TempDir()
+	store := fs.Open(root)
+	for _, name := range []string{"a/x/1", "a/y/2", "a/file", "b/z"} {
+		storagetest.Put(t, store, name, []byte("x"))
+	}
+	if err := os.Symlink(filepath.Join(root, "b"), filepath.Join(root, "a", "link")); err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]string{"": "a b", "a/": "link x y", "a/x/": "", "none/": "", "a/file/": ""} {
+		if got, err := store.Folders(t.Context(), prefix); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("below %q: %v, %v", prefix, got, err)
+		}
+	}
+	if _, err := store.Folders(t.Context(), "../"); !errors.Is(err, storage.ErrName) {
+		t.Errorf("above the root: %v", err)
+	}
+	if _, err := fs.Open(filepath.Join(root, "none")).Folders(t.Context(), ""); !errors.Is(err, storage.ErrNoStore) {
+		t.Errorf("no store: %v", err)
+	}
+}
