@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/slotark/slotark/internal/progress"
@@ -43,14 +44,18 @@ func File(ctx context.Context, path string, level Level, show progress.Func) (*F
 		task.Done, task.Keys = done, keys
 		show.Emit(task)
 	}
-	// The kernel copies the file's next bytes while these are looked at.
-	ahead := readahead.New(file)
-	report.Dump, err = rdb.Inspect(ctx, ahead, options)
+	var source io.ReadCloser = io.NopCloser(file)
+	if level == Parse {
+		// The kernel copies the file's next bytes while these are looked at. At
+		// level deep, workers keep the other processors busy.
+		source = readahead.New(file)
+	}
+	report.Dump, err = rdb.Inspect(ctx, source, options)
 	task.Ended = true
 	show.Emit(task)
 	if errors.As(err, &report.Damage) {
 		err = nil
 	}
 	report.Unverifiable = report.Damage == nil && report.Dump != nil && report.Dump.ChecksumDisabled
-	return report, errors.Join(err, ahead.Close(), file.Close())
+	return report, errors.Join(err, source.Close(), file.Close())
 }

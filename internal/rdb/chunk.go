@@ -174,20 +174,21 @@ func (w *worker) check(c *chunk) {
 
 // value checks and digests one.
 func (w *worker) value(c *chunk, it *item) {
-	r, d := &w.reader, w.reader.digester
+	r, d, rec := &w.reader, w.reader.digester, &it.rec
 	if it.stream != nil {
 		if w.long == nil {
 			w.long = newInput(nil, w.chunk.size)
 		}
 		*w.long = input{src: it.stream, size: w.long.size, buf: w.long.buf, base: it.stream.rec.ValueOffset}
-		r.in, r.rec = w.long, it.stream.rec
+		r.in, r.rec.Offset = w.long, it.stream.rec.Offset
+		rec = &it.stream.rec
 	} else {
 		value := c.values[it.begin:it.fin:it.fin]
 		w.chunk.buf, w.chunk.pos, w.chunk.end, w.chunk.hashed = value, 0, len(value), 0
 		w.chunk.base, w.chunk.ended = it.rec.ValueOffset, false
-		r.in, r.rec = &w.chunk, it.rec
+		r.in, r.rec.Offset = &w.chunk, it.rec.Offset
 	}
 	d.in, d.unchecked = r.in, false
-	it.digest, it.err = d.value(&r.rec)
+	it.digest, it.err = d.value(rec)
 	it.checked, it.unchecked = r.in.offset(), d.unchecked
 }

@@ -19,7 +19,8 @@ type hasher struct {
 	naming  bool // what is written tells the item from others
 	spilled bool
 	view    *viewer // shows the items; nil: nobody looks
-	buf     []byte
+	n       int     // bytes of the item in buf
+	buf     [hasherBuffer]byte
 	stream  xxh3.Hasher
 	name    maphash.Hash // of a spilled item, while naming
 	text0   int          // where the last text begins in buf
@@ -28,12 +29,15 @@ type hasher struct {
 const hasherBuffer = 4 << 10
 
 func newHasher(digests bool) *hasher {
-	return &hasher{digests: digests, buf: make([]byte, 0, hasherBuffer)}
+	return &hasher{digests: digests}
 }
+
+// item is what the buffer holds of the item.
+func (h *hasher) item() []byte { return h.buf[:h.n] }
 
 // begin starts an item of a kind: tags keep apart what means different things.
 func (h *hasher) begin(tag byte) {
-	h.buf = append(h.buf[:0], tag)
+	h.buf[0], h.n = tag, 1
 	h.spilled, h.quiet, h.naming = false, false, tag != tagKey
 }
 
@@ -45,7 +49,7 @@ func (h *hasher) hush() { h.quiet, h.naming = !h.digests, false }
 // of kilobytes.
 func (h *hasher) id(set *idSet) id {
 	if !h.spilled {
-		return set.ofItem(h.buf)
+		return set.ofItem(h.item())
 	}
 	h.spill()
 	name := h.name.Sum64()
@@ -57,13 +61,11 @@ func (h *hasher) write(p []byte) {
 	if h.quiet {
 		return
 	}
-	if len(p) <= hasherBuffer-len(h.buf) {
-		h.buf = append(h.buf, p...)
-		return
+	if len(p) > hasherBuffer-h.n {
+		h.spill()
 	}
-	h.spill()
-	if len(p) < hasherBuffer {
-		h.buf = append(h.buf, p...)
+	if len(p) <= hasherBuffer-h.n {
+		h.n += copy(h.buf[h.n:], p)
 		return
 	}
 	h.stream.Write(p)
@@ -75,17 +77,17 @@ func (h *hasher) write(p []byte) {
 
 // spill moves the buffer into the stream.
 func (h *hasher) spill() {
-	h.view.take(h.buf, !h.spilled)
+	h.view.take(h.item(), !h.spilled)
 	if !h.spilled {
 		h.stream.Reset()
 		h.name.Reset()
 		h.spilled = true
 	}
-	h.stream.Write(h.buf)
+	h.stream.Write(h.item())
 	if h.naming {
-		h.name.Write(h.buf)
+		h.name.Write(h.item())
 	}
-	h.buf = h.buf[:0]
+	h.n = 0
 }
 
 // number adds an integer in eight bytes.
@@ -93,16 +95,17 @@ func (h *hasher) number(n uint64) {
 	if h.quiet {
 		return
 	}
-	if hasherBuffer-len(h.buf) < 8 {
+	if hasherBuffer-h.n < 8 {
 		h.spill()
 	}
-	h.buf = binary.LittleEndian.AppendUint64(h.buf, n)
+	binary.LittleEndian.PutUint64(h.buf[h.n:], n)
+	h.n += 8
 }
 
 // length adds the length of a text that follows.
 func (h *hasher) length(n uint64) {
 	h.number(n)
-	h.text0 = len(h.buf)
+	h.text0 = h.n
 }
 
 // text adds a string behind its length.
@@ -110,14 +113,14 @@ func (h *hasher) text(p []byte) {
 	if h.quiet {
 		return
 	}
-	if len(p) > hasherBuffer-8-len(h.buf) {
+	if len(p) > hasherBuffer-8-h.n {
 		h.length(uint64(len(p)))
 		h.write(p)
 		return
 	}
-	h.buf = binary.LittleEndian.AppendUint64(h.buf, uint64(len(p)))
-	h.text0 = len(h.buf)
-	h.buf = append(h.buf, p...)
+	binary.LittleEndian.PutUint64(h.buf[h.n:], uint64(len(p)))
+	h.text0 = h.n + 8
+	h.n = h.text0 + copy(h.buf[h.text0:], p)
 }
 
 // sum ends the item. It is zero where no digests are asked for.
@@ -128,7 +131,7 @@ func (h *hasher) sum() Digest {
 	h.endView()
 	var sum xxh3.Uint128
 	if !h.spilled {
-		sum = xxh3.Hash128(h.buf)
+		sum = xxh3.Hash128(h.item())
 	} else {
 		h.spill()
 		sum = h.stream.Sum128()

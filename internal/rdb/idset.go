@@ -15,6 +15,11 @@ type id [3]uint32
 const (
 	idBytes = 12
 	minIDs  = 64
+	// fewIDs is up to how many ids are held against each other one by one, as
+	// most values need it: a table of their own would have to be cleared.
+	fewIDs = 24
+	// shortText is up to how long a member's text is its id's whole input.
+	shortText = 16
 	// sparePlaces is how large an outgrown table may be to be kept: many values
 	// come to so many members.
 	sparePlaces = 4 << 10
@@ -24,18 +29,22 @@ const (
 // for each, where it is told how many will come, and at most 30.
 type idSet struct {
 	seeds    [2]maphash.Seed
-	keys     [2]uint64
-	table    []id
-	spare    []id // a table that was outgrown
+	keys     [4]uint64
+	few      [fewIDs]id // the ids, while there are no more
+	table    []id       // else they are here
+	spare    []id       // a table that was outgrown
 	used     int
-	expected int // how many there will be, where that is known
-	most     int // how many it may hold
+	tabled   bool // the ids are in the table
+	expected int  // how many there will be, where that is known
+	most     int  // how many it may hold
 	touched  uint32
 }
 
 func newIDSet(most int) *idSet {
 	s := &idSet{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, most: most}
-	s.keys = [2]uint64{maphash.Bytes(s.seeds[0], nil), maphash.Bytes(s.seeds[1], nil)}
+	for i := range s.keys {
+		s.keys[i] = maphash.Comparable(s.seeds[0], i)
+	}
 	s.reset(0)
 	return s
 }
@@ -47,11 +56,25 @@ func (s *idSet) of(name []byte) id {
 }
 
 // ofItem returns the id of an item, of which a dump has many more than names and
-// one value few: 64 bits of a seeded hash, and 31 of a keyed product of the
-// bytes in its middle and at its end, which of a short one are all that vary.
+// one value few. A member's short text, its length and its tag are multiplied
+// with the process's keys, twice; of anything longer it is 64 bits of a seeded
+// hash, and 31 of a keyed product of the bytes in its middle and at its end.
 func (s *idSet) ofItem(item []byte) id {
-	a := maphash.Bytes(s.seeds[0], item)
+	const text = 1 + 8 // behind tag and length
 	n := len(item)
+	if n >= text && n <= text+shortText && item[0] <= tagField {
+		// Its first eight bytes and its last; of a shorter one its last, behind
+		// some of its length.
+		first, last := binary.LittleEndian.Uint64(item[n-8:]), uint64(0)
+		if n >= text+8 {
+			first, last = binary.LittleEndian.Uint64(item[text:]), first
+		}
+		kind := uint64(n)<<8 | uint64(item[0])
+		high, low := bits.Mul64(first^s.keys[0], last^s.keys[1]^kind*0x9e3779b97f4a7c15)
+		other, rest := bits.Mul64(first^s.keys[2]^kind, last^s.keys[3])
+		return id{uint32(high ^ low), uint32((high ^ low) >> 32), uint32(other^rest) | 1}
+	}
+	a := maphash.Bytes(s.seeds[0], item)
 	if n < 8 {
 		return id{uint32(a), uint32(a >> 32), 1}
 	}
@@ -60,16 +83,30 @@ func (s *idSet) ofItem(item []byte) id {
 	return id{uint32(a), uint32(a >> 32), uint32(high^low) | 1}
 }
 
-// places is the table's size for n ids: four of five places are taken at most.
-func places(n int) int { return max(n+n/4+1, minIDs) }
+// places is the table's size for n ids: four of five places are taken at most,
+// and of a small one, which lies in a cache however large, half.
+func places(n int) int {
+	if n <= sparePlaces/2 {
+		return max(2*n, minIDs)
+	}
+	return n + n/4 + 1
+}
 
 // reset forgets all names and makes room for as many as are expected.
 func (s *idSet) reset(expected int) {
 	s.used, s.expected = 0, min(expected, s.most)
+	if s.tabled = s.expected > fewIDs; !s.tabled {
+		return
+	}
+	s.takeTable(s.expected)
+}
+
+// takeTable makes the table ready for so many ids.
+func (s *idSet) takeTable(expected int) {
 	if cap(s.spare) > cap(s.table) {
 		s.table, s.spare = s.spare, s.table
 	}
-	s.table = s.blank(s.table, places(s.expected))
+	s.table = s.blank(s.table, places(expected))
 }
 
 // blank returns an empty table of so many places, in the memory of another if
@@ -91,11 +128,28 @@ func (s *idSet) place(x id) int {
 
 // touch brings an id's place near, for an add to come: a large table lies in no
 // cache, and several places can be waited for at once.
-func (s *idSet) touch(x id) { s.touched |= s.table[s.place(x)][2] }
+func (s *idSet) touch(x id) {
+	if s.tabled {
+		s.touched |= s.table[s.place(x)][2]
+	}
+}
 
 // add remembers an id. It tells whether it was there before, and whether there
 // is no room for it.
 func (s *idSet) add(x id) (twice, full bool) {
+	if !s.tabled {
+		for i := range s.few[:s.used] {
+			if s.few[i] == x {
+				return true, false
+			}
+		}
+		if s.used < min(fewIDs, s.most) {
+			s.few[s.used] = x
+			s.used++
+			return false, false
+		}
+		s.fillTable()
+	}
 	if s.used >= len(s.table)*4/5 && !s.grow() {
 		return false, true
 	}
@@ -111,6 +165,16 @@ func (s *idSet) add(x id) (twice, full bool) {
 	s.table[at] = x
 	s.used++
 	return false, false
+}
+
+// fillTable brings the few ids into the table, since there are more.
+func (s *idSet) fillTable() {
+	few := s.few[:s.used]
+	s.takeTable(2 * fewIDs)
+	s.tabled, s.used = true, 0
+	for _, x := range few {
+		s.add(x)
+	}
 }
 
 // grow makes room for as many as are expected, or twice as many, unless the old

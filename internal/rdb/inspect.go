@@ -89,9 +89,6 @@ func inspect(ctx context.Context, src io.Reader, o InspectOptions, limits chunkL
 	if o.Duplicates {
 		i.duplicates = newDuplicateCheck()
 	}
-	if o.Digest {
-		i.report.SlotDigests = make([]Digest, slot.Count)
-	}
 	r, closeSource := newSource(&watchedReader{ctx, src, i}, o, limits)
 	defer closeSource()
 	err := i.run(r)
@@ -109,6 +106,7 @@ type inspection struct {
 	options    InspectOptions
 	report     *Report
 	families   [familyCount]uint64
+	slots      [slot.Count]slotSum
 	sizes      keySizes
 	db         int
 	announced  announcement
@@ -116,6 +114,13 @@ type inspection struct {
 	duplicates *duplicateCheck // nil: not asked for
 	read       int64           // bytes, ahead of what is judged by at most a buffer
 	told       int64           // what OnProgress was last called with
+}
+
+// slotSum is what a slot holds, in one place: keys that are not ordered by slot
+// ask for another one each time, which lies far off in memory.
+type slotSum struct {
+	digest Digest
+	count  SlotCount
 }
 
 // newSource shares the work where there is much of it and more than one to do it.
@@ -172,17 +177,14 @@ func (i *inspection) addKey(rec *Record) error {
 		return damage(CodeSlotOwner, rec.Offset, "key %s belongs to slot %d, which its shard does not own", quoteKey(rec.Key), rec.Slot)
 	}
 	report := i.report
-	count := &report.Slots[rec.Slot]
-	count.Keys++
+	sum := &i.slots[rec.Slot]
+	sum.count.Keys++
 	report.Keys++
 	if rec.HasExpiry {
-		count.Expiring++
+		sum.count.Expiring++
 		report.Expiring++
 	}
-	if i.options.Digest {
-		report.Digest = report.Digest.Add(rec.Digest)
-		report.SlotDigests[rec.Slot] = report.SlotDigests[rec.Slot].Add(rec.Digest)
-	}
+	sum.digest = sum.digest.Add(rec.Digest)
 	report.MaxDB = max(report.MaxDB, rec.DB)
 	i.families[rec.Family]++
 	i.sizes.add(rec)
@@ -241,6 +243,17 @@ func (i *inspection) finish(r recordSource) {
 	for family, keys := range i.families {
 		if keys > 0 {
 			report.Types[Family(family).String()] = keys
+		}
+	}
+	if i.options.Digest {
+		report.SlotDigests = make([]Digest, slot.Count)
+	}
+	for n := range i.slots {
+		sum := &i.slots[n]
+		report.Slots[n] = sum.count
+		if i.options.Digest {
+			report.SlotDigests[n] = sum.digest
+			report.Digest = report.Digest.Add(sum.digest)
 		}
 	}
 	i.sizes.report(report)

@@ -68,10 +68,10 @@ func errEmpty(rec *Record) error {
 
 // shown is the last text of the item, for a person.
 func (h *hasher) shown() string {
-	if h.spilled || h.text0 > len(h.buf) {
+	if h.spilled || h.text0 > h.n {
 		return "a long member"
 	}
-	return "member " + quoteKey(h.buf[h.text0:])
+	return "member " + quoteKey(h.buf[h.text0:h.n])
 }
 
 // pendingCheck holds the ids that consumers are said to have pending against

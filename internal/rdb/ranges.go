@@ -8,26 +8,32 @@ import "github.com/slotark/slotark/internal/slot"
 // their expiries and other attributes. The zero value: no keys, or scattered.
 type SlotRange struct{ First, End int64 }
 
-// scattered is the First of a slot whose keys come in more than one place.
-const scattered = -1
-
 // rangeTracker follows where each slot's keys lie.
 type rangeTracker struct {
-	ranges []SlotRange
-	slot   int // of the record before; -1: it was no key
+	ranges    []SlotRange
+	scattered [slot.Count]bool // keys come in more than one place
+	slot      int              // of the record before; -1: it was no key
 }
 
 func newRangeTracker() rangeTracker {
 	return rangeTracker{ranges: make([]SlotRange, slot.Count), slot: -1}
 }
 
-// add takes in a key's record.
+// add takes in a key's record. Where keys are not ordered by slot, nearly all
+// slots are soon scattered, and nothing but that is looked up: ranges would be
+// a place far off in memory for each key.
 func (t *rangeTracker) add(number int, first, end int64) {
+	if t.scattered[number] {
+		t.slot = number
+		return
+	}
 	at := &t.ranges[number]
 	if number != t.slot {
 		t.slot = number
 		if at.End != 0 {
-			first = scattered
+			t.scattered[number] = true
+			*at = SlotRange{}
+			return
 		}
 		at.First = first
 	}
@@ -38,11 +44,4 @@ func (t *rangeTracker) add(number int, first, end int64) {
 func (t *rangeTracker) interrupt() { t.slot = -1 }
 
 // finish returns the ranges, by slot.
-func (t *rangeTracker) finish() []SlotRange {
-	for number := range t.ranges {
-		if t.ranges[number].First == scattered {
-			t.ranges[number] = SlotRange{}
-		}
-	}
-	return t.ranges
-}
+func (t *rangeTracker) finish() []SlotRange { return t.ranges }
