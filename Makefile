@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help deps tools build demo test race bench fuzz fixtures clean
+.PHONY: help deps tools build demo test race bench profile fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,6 +33,9 @@ race: ## the fast tests under the race detector
 
 bench: deps ## all benchmarks, and how many times as fast as redis-check-rdb and redis-check-aof we are
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+profile: deps ## measure anew what the compiler optimises slotark for (cmd/slotark/default.pgo)
+	go test ./internal/rdb -run '^$$' -bench '^BenchmarkCheckRDB$$' -benchtime 1x -timeout 30m -o .tools/rdb.test -cpuprofile cmd/slotark/default.pgo
 
 fuzz: ## each fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh
