@@ -48,8 +48,8 @@ func Decode(r io.Reader) (*Manifest, error) {
 	if err := json.Unmarshal(text, &head); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", err)
 	}
-	if head.Version != Version {
-		return nil, fmt.Errorf("decode manifest: %w %d: this build reads version %d", ErrVersion, head.Version, Version)
+	if head.Version < 1 || head.Version > Version {
+		return nil, fmt.Errorf("decode manifest: %w %d: this build reads versions 1 to %d", ErrVersion, head.Version, Version)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
