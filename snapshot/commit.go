@@ -21,6 +21,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 		CreatedBy: r.Build,
 		Started:   r.started,
 		Finished:  r.Now(),
+		Seal:      manifest.SealOf(r.Sealer.Lock()),
 		Topology:  topologyRecord(r.topology),
 		Shards:    shards,
 	}

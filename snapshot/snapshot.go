@@ -14,6 +14,7 @@ import (
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/mirror"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // Ways to collect a dump.
@@ -32,6 +33,7 @@ type Options struct {
 	Seeds    []string
 	Access   *cluster.Access
 	Stores   []storage.Named   // the primary first
+	Sealer   *seal.Sealer      // of every object but the manifest; nil leaves them as they are
 	Collect  string            // one of the Collect constants; "" is auto
 	Folders  map[string]string // node address → its data folder as seen from here
 	Primary  bool              // take every dump from the primary, though a replica could give it
@@ -111,7 +113,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 		}
 	}()
 
-	// Capture: collect, inspect and put, in one pass.
+	// Capture: collect, inspect, seal and put, in one pass.
 	shards, err := run.capture(ctx)
 	if err != nil {
 		return nil, run.explain(ctx, err)
@@ -143,6 +145,9 @@ type run struct {
 func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = clock.Now
+	}
+	if o.Sealer == nil {
+		o.Sealer = seal.Plain()
 	}
 	if o.Collect == "" {
 		o.Collect = CollectAuto
