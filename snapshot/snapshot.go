@@ -109,7 +109,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	run.writer = repository.Begin()
 	defer func() {
 		if err != nil {
-			err = run.abort(ctx, err)
+			err = abort(ctx, run.writer, catalog.Folder(o.Cluster, run.id), err)
 		}
 	}()
 
@@ -126,7 +126,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 
 	// The manifest makes it a snapshot.
 	m := run.manifest(shards)
-	if err := run.commit(ctx, m); err != nil {
+	if err := commitManifest(ctx, run.writer, m); err != nil {
 		return nil, err
 	}
 	return run.result(m), nil
@@ -166,17 +166,6 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the snapshot took over its limit of %s", o.Limit))
-}
-
-// abort removes what was put, and says what could not be removed. It is no
-// snapshot: it has no manifest.
-func (r *run) abort(ctx context.Context, cause error) error {
-	left := r.writer.Abort(ctx)
-	if left == nil {
-		return cause
-	}
-	return hint.Left(fmt.Errorf("%w (and what was stored of it could not all be removed: %w)", cause, left),
-		"What is left is no snapshot, but takes up room: remove "+catalog.Folder(r.Cluster, r.id)+" from the stores.")
 }
 
 // undisturbed looks at the topology once more and refuses what moved.

@@ -42,6 +42,7 @@ anew for each run.
 	cmd.Flags().StringVar(&o.drill, "drill-schedule", "", "when to drill the latest snapshot: a cron `EXPRESSION`")
 	addDrillFlags(cmd.Flags(), &o.drillOptions)
 	a.addCaptureFlags(cmd.Flags())
+	a.addIdentityFlag(cmd.Flags())
 	return cmd
 }
 
@@ -106,7 +107,11 @@ func (srv *server) snapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := snapshot.Take(ctx, s.snapshotOptions())
+	options, err := s.snapshotOptions()
+	if err != nil {
+		return err
+	}
+	result, err := snapshot.Take(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -141,6 +146,9 @@ func (srv *server) drill(ctx context.Context) error {
 	// the snapshots that this server takes.
 	latest, err := repository.Find(ctx, s.Cluster.Name, catalog.Latest)
 	if err != nil {
+		return err
+	}
+	if err := s.unlock(srv.app, latest); err != nil {
 		return err
 	}
 	options, err := s.drillOptions(latest)

@@ -30,9 +30,10 @@ servers before 7.0 wrote).
 
 Levels, each with all that comes before it:
   exists    every object is there and has its size
-  checksum  every object's bytes give the SHA-256 of the manifest
-  parse     every dump is sound: structure, CRC64, every key in a slot of its
-            shard, keys per slot as recorded
+  checksum  every object's stored bytes give the SHA-256 of the manifest; of an
+            encrypted snapshot too, without an identity
+  parse     every object opens, every dump is sound: structure, CRC64, every key
+            in a slot of its shard, keys per slot as recorded
 
 With --live the running cluster at --node is compared with the snapshot instead,
 slot by slot and key by key: after a restore by --to-dir, for example.
@@ -59,6 +60,7 @@ slot by slot and key by key: after a restore by --to-dir, for example.
 		},
 	}
 	cmd.Flags().StringVar(&o.level, "level", string(verify.Parse), "how much to prove: exists, checksum or parse")
+	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&o.live, "live", false, "compare the running cluster at --node with the snapshot")
 	return cmd
 }
@@ -84,6 +86,11 @@ func runVerify(ctx context.Context, a *app, cmd *cobra.Command, o verifyOptions,
 	repository, snapshot, err := s.find(ctx, what)
 	if err != nil {
 		return false, err
+	}
+	if o.live || level == verify.Parse {
+		if err := s.unlock(a, snapshot); err != nil {
+			return false, err
+		}
 	}
 	if o.live {
 		return a.compareLive(ctx, s, snapshot)

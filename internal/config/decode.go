@@ -200,6 +200,12 @@ func (d *decoder) scalar(node *yaml.Node, path string, into reflect.Value) {
 		return
 	}
 	switch into.Kind() {
+	case reflect.Int:
+		number, err := strconv.Atoi(node.Value)
+		if err != nil {
+			d.report(node.Line, path, "%q is not a whole number", node.Value)
+		}
+		into.SetInt(int64(number))
 	case reflect.Bool:
 		if node.Value != "true" && node.Value != "false" {
 			d.report(node.Line, path, "%q is neither true nor false", node.Value)

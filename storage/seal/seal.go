@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/bits"
 	"runtime"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -125,6 +126,9 @@ func New(o Options) (*Sealer, error) {
 		}
 	}
 	for _, r := range o.Recipients {
+		if slices.Contains(s.lock.Recipients, r.text) {
+			continue
+		}
 		s.lock.Encryption = Age
 		s.lock.Recipients = append(s.lock.Recipients, r.text)
 		s.recipients = append(s.recipients, r.key)
