@@ -110,14 +110,19 @@ func (s *settings) toReseal(ctx context.Context, args, recipients []string) ([]*
 	if err != nil {
 		return nil, err
 	}
-	done := map[manifest.ID]bool{}
+	origin, done := map[manifest.ID]manifest.ID{}, map[manifest.ID]bool{}
 	for _, e := range entries {
 		if e.Err != nil {
 			return nil, e.Err // what cannot be read cannot be said to be done
 		}
-		if m := e.Snapshot.Manifest; sameRecipients(m.Seal.Recipients, recipients) {
-			// The whole line of copies before it is done with it.
-			done[m.ID], done[m.ResealedFrom] = true, true
+		origin[e.ID] = e.Snapshot.Manifest.ResealedFrom
+	}
+	for _, e := range entries {
+		if sameRecipients(e.Snapshot.Manifest.Seal.Recipients, recipients) {
+			// With it are done those it was made from, one after the other.
+			for id := e.ID; id != "" && !done[id]; id = origin[id] {
+				done[id] = true
+			}
 		}
 	}
 	var left []*catalog.Snapshot
