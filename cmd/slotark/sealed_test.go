@@ -141,13 +141,13 @@ func TestReseal(t *testing.T) {
 		t.Helper()
 		return slotark(t, password, append(args, stores...)...).want(t, code, parts...)
 	}
-	run(exitDone, []string{"snapshot", "--node", c.Addrs()[0], "--compression", "none"})
-	run(exitDone, []string{"snapshot", "--node", c.Addrs()[0], "--recipient", oldRecipient})
+	run(exitDone, []string{"snapshot", "--node", c.Addrs()[0], "--compression", "none", "--cluster", "other"})
+	run(exitDone, []string{"snapshot", "--node", c.Addrs()[0], "--recipient", oldRecipient, "--cluster", "prod"})
 	var was manifest.Manifest
 	show := func(m *manifest.Manifest) {
 		t.Helper()
 		var message struct{ Manifest *manifest.Manifest }
-		if err := json.Unmarshal([]byte(run(exitDone, []string{"show", "latest", "--json"}).stdout), &message); err != nil {
+		if err := json.Unmarshal([]byte(run(exitDone, []string{"show", "latest", "--json", "--cluster", "prod"}).stdout), &message); err != nil {
 			t.Fatal(err)
 		}
 		*m = *message.Manifest
@@ -164,14 +164,14 @@ func TestReseal(t *testing.T) {
 	if is.ResealedFrom != was.ID || is.ID.Time() != was.ID.Time() || is.ID <= was.ID || is.Shards[1].Dump.Plain != was.Shards[1].Dump.Plain {
 		t.Errorf("the latest is %s of %s with %+v, want one of %s with %+v", is.ID, is.ResealedFrom, is.Shards[1].Dump.File, was.ID, was.Shards[1].Dump.File)
 	}
-	run(exitNoIdentity, []string{"verify", "latest", "--identity", oldKey}, newRecipient)
-	run(exitDone, []string{"verify", "latest", "--identity", newKey}, "sound at level parse in repo and mirror")
+	run(exitNoIdentity, []string{"verify", "latest", "--identity", oldKey, "--cluster", "prod"}, newRecipient)
+	run(exitDone, []string{"verify", "latest", "--identity", newKey, "--cluster", "prod"}, "sound at level parse in repo and mirror")
 	run(exitDone, []string{"verify", string(was.ID), "--identity", oldKey}, "sound at level parse in repo and mirror")
-	run(exitDone, []string{"restore", "latest", "--identity", newKey, "--to", strings.Join(emptyNodes(t, 3), ",")}, "equal: 500 keys")
+	run(exitDone, []string{"restore", "latest", "--cluster", "prod", "--identity", newKey, "--to", strings.Join(emptyNodes(t, 3), ",")}, "equal: 500 keys")
 
 	// A damaged copy is passed over; where both are, there is no new snapshot.
 	third, _ := newIdentity(t)
-	dump := filepath.Join("default", "snapshots", string(is.ID), is.Shards[1].Dump.Object)
+	dump := filepath.Join("prod", "snapshots", string(is.ID), is.Shards[1].Dump.Object)
 	for i, code := range []int{exitDone, exitFailed} {
 		path := filepath.Join(stores[1+2*i], dump)
 		whole, err := os.ReadFile(path)
