@@ -36,18 +36,16 @@ func newIdentity(t *testing.T) (recipient, file string) {
 	return key.Recipient().String(), file
 }
 
-// sealings are the ways to seal a snapshot: flags of the taker, flags of the
-// reader, what the objects' names end in.
-func sealings(t *testing.T) map[string]struct {
-	take, read []string
-	suffix     string
-} {
+// sealing is a way to seal a snapshot.
+type sealing struct {
+	take, read []string // flags of who takes it, and of who reads it
+	suffix     string   // what the dumps' names end in
+}
+
+func sealings(t *testing.T) map[string]sealing {
 	t.Helper()
 	recipient, identity := newIdentity(t)
-	return map[string]struct {
-		take, read []string
-		suffix     string
-	}{
+	return map[string]sealing{
 		"as it is":   {[]string{"--compression", "none"}, nil, ".rdb"},
 		"compressed": {nil, nil, ".rdb.zst"},
 		"encrypted":  {[]string{"--compression", "none", "--recipient", recipient}, []string{"--identity", identity}, ".rdb.age"},

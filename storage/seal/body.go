@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,9 @@ func (b *Body) Stored() Sum { return b.stored.Sum() }
 
 // seal runs the source through everything into the pipe, and ends the pipe.
 func (s *Sealer) seal(src io.Reader, pipe *io.PipeWriter, b *Body) {
-	stages, err := s.stages(io.MultiWriter(pipe, b.stored))
+	// In pieces as large as the stores take them: each one wakes up a reader.
+	out := bufio.NewWriterSize(io.MultiWriter(pipe, b.stored), copyBytes)
+	stages, err := s.stages(out)
 	if err == nil {
 		err = pump(stages[0], b.plain, src)
 	}
@@ -71,6 +74,9 @@ func (s *Sealer) seal(src io.Reader, pipe *io.PipeWriter, b *Body) {
 		if failure := stage.Close(); err == nil {
 			err = failure
 		}
+	}
+	if err == nil {
+		err = out.Flush()
 	}
 	pipe.CloseWithError(err) // nil is io.EOF
 }
