@@ -26,6 +26,7 @@ type Manifest struct {
 	Shards       []Shard   `json:"shards"` // by first slot
 	Stores       []string  `json:"stores"` // names of the stores it was meant for, the primary first
 	Findings     []Finding `json:"findings,omitempty"`
+	Checksum     string    `json:"checksum,omitempty"` // of the text itself: Encode computes it, Decode checks it; none in version 1
 }
 
 // Seal is what was done to the objects before they were stored. The names are
