@@ -70,10 +70,10 @@ func BenchmarkSeal(b *testing.B) {
 	}
 	size := float64(info.Size()) / 1e6
 	row := func(what string, c, of cost, asked string) {
-		fmt.Printf("%-52s %6.2f s %5.0f MB/s  %6.2f s of processors  %.2f and %.2f times%s\n", what, c.wall.Seconds(), size/c.wall.Seconds(),
+		fmt.Fprintf(os.Stdout, "%-52s %6.2f s %5.0f MB/s  %6.2f s of processors  %.2f and %.2f times%s\n", what, c.wall.Seconds(), size/c.wall.Seconds(),
 			c.cpu.Seconds(), c.wall.Seconds()/of.wall.Seconds(), c.cpu.Seconds()/of.cpu.Seconds(), asked)
 	}
-	fmt.Printf("\na dump of %.0f MB; ratios are of elapsed and of processor time\n", size)
+	fmt.Fprintf(os.Stdout, "\na dump of %.0f MB; ratios are of elapsed and of processor time\n", size)
 	row("zstd -1 to one file", program, program, "")
 	row("compress, put into two folders, sync", compressed, program, ", asked: at most 1.20")
 	row("compress, encrypt, put into two folders, sync", encrypted, program, ", asked: at most 1.20")

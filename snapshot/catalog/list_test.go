@@ -93,13 +93,18 @@ func TestListWithADamagedManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	anothers, err := manifest.Encode(newManifest("cache", middle))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string]struct{ text, want string }{
 		"empty":                      {"", "unexpected end of JSON input"},
 		"cut":                        {string(good[:len(good)/2]), "unexpected end of JSON input"},
 		"incoherent":                 {strings.Replace(string(good), `"0-16383"`, `"0-16382"`, -1), "slots 16383 are in no shard"},
 		"of a later version":         {`{"format_version": 99}`, manifest.ErrVersion.Error()},
 		"of another snapshot":        {string(other), "it is the manifest of " + string(oldest)},
-		"of another cluster's":       {strings.Replace(string(good), `"prod"`, `"cache"`, 1), "of cluster cache"},
+		"of another cluster's":       {string(anothers), "of cluster cache"},
+		"changed by one letter":      {strings.Replace(string(good), `"prod"`, `"pros"`, 1), "its checksum does not fit its text"},
 		"of a snapshot that is text": {"once upon a time", "invalid character"},
 	}
 	for name, c := range cases {
