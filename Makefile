@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help deps tools build demo test race bench profile fuzz fixtures clean
+.PHONY: help deps testdeps tools build demo test race bench profile fuzz fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -14,6 +14,9 @@ help: ## list the targets
 
 deps: ## install redis-server where it is missing (Debian, as root or with sudo)
 	@scripts/deps.sh
+
+testdeps: ## and zstd and age, against which sealing is tested
+	@scripts/deps.sh tests
 
 tools: ## install the tests' S3 server into .tools
 	@scripts/tools.sh
@@ -25,13 +28,13 @@ demo: deps build ## save a real cluster, destroy it, rebuild it, compare (KEEP=1
 	@go build -trimpath -o bin/demo ./internal/demo
 	@SLOTARK_BIN='$(CURDIR)/bin/slotark' KEEP='$(KEEP)' bin/demo
 
-test: deps tools ## all checks and tests, on real Redis clusters and a real S3 server
+test: testdeps tools ## all checks and tests, on real Redis clusters and a real S3 server
 	@scripts/test.sh
 
 race: ## the fast tests under the race detector
 	@scripts/race.sh
 
-bench: deps ## all benchmarks, and how many times as fast as redis-check-rdb and redis-check-aof we are
+bench: testdeps ## all benchmarks, and how many times as fast as redis-check-rdb and redis-check-aof we are
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 profile: deps ## measure anew what the compiler optimises slotark for (cmd/slotark/default.pgo)

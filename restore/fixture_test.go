@@ -24,6 +24,7 @@ import (
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
+	"github.com/slotark/slotark/storage/seal"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -62,7 +63,7 @@ func newSource(t *testing.T, o clustertest.Options, load dataset.Options, more f
 func (s *source) store(t *testing.T) {
 	t.Helper()
 	m := &manifest.Manifest{
-		Version: manifest.Version, ID: manifest.NewID(clock.Now()), Cluster: "prod", CreatedBy: "test", Started: clock.Now(),
+		Version: manifest.Version, Seal: manifest.SealOf(seal.Plain().Lock()), ID: manifest.NewID(clock.Now()), Cluster: "prod", CreatedBy: "test", Started: clock.Now(),
 		Topology: manifest.Topology{CurrentEpoch: s.topology.CurrentEpoch},
 		Stores:   []string{"here", "there"},
 	}

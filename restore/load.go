@@ -96,7 +96,7 @@ type loader struct {
 // loadShard reads a dump from one store and sends its keys, in one pass.
 func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot) (err error) {
 	shard := r.manifest.Shards[t.shard]
-	body, err := verify.OpenChecked(ctx, copied, shard.Dump.File)
+	body, err := copied.Open(ctx, shard.Dump.File)
 	if err != nil {
 		return sourceError{err}
 	}
@@ -106,9 +106,9 @@ func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot
 		return err
 	}
 	l := &loader{run: r, target: t, shard: shard, pipe: p,
-		task: progress.Event{Task: "shard " + shard.Slots.String(), Phase: "load", Total: shard.Dump.Bytes, Detail: t.addr()}}
+		task: progress.Event{Task: "shard " + shard.Slots.String(), Phase: "load", Total: shard.Dump.Content().Bytes, Detail: t.addr()}}
 	defer func() { err = errors.Join(err, l.value.close()) }()
-	l.reader = rdb.NewReader(&flushing{body, p}, rdb.Options{Size: shard.Dump.Bytes, Capture: &l.value})
+	l.reader = rdb.NewReader(&flushing{body, p}, rdb.Options{Size: shard.Dump.Content().Bytes, Capture: &l.value})
 	r.code[t.shard] = nil
 	if err := l.records(); err != nil {
 		return whose(body, err, p.abort())
@@ -121,7 +121,7 @@ func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot
 			human.Plural(l.task.Keys, "key"), human.Count(shard.Dump.Keys), verify.ErrDamaged)}
 	}
 	r.outcome.Shards[t.shard].Keys = l.task.Keys
-	l.task.Done, l.task.Ended = shard.Dump.Bytes, true
+	l.task.Done, l.task.Ended = shard.Dump.Content().Bytes, true
 	r.Progress.Emit(l.task)
 	return nil
 }

@@ -149,7 +149,7 @@ func begin(o Options) (*run, error) {
 	r := &run{Options: o, manifest: m, started: o.Now(), code: make([][][]byte, len(m.Shards))}
 	r.outcome.Shards = make([]Shard, len(m.Shards))
 	for i, s := range m.Shards {
-		r.outcome.Shards[i] = Shard{Slots: s.Slots, Bytes: s.Dump.Bytes}
+		r.outcome.Shards[i] = Shard{Slots: s.Slots, Bytes: s.Dump.Content().Bytes}
 	}
 	return r, nil
 }

@@ -219,18 +219,18 @@ func (r *run) seedNode(ctx context.Context, i int, p place, nodes []confNode) er
 // seedDump writes one shard's dump and inspects it on its way to the disk.
 func (r *run) seedDump(ctx context.Context, path string, shard int, copied *catalog.Snapshot) (err error) {
 	m := r.manifest.Shards[shard]
-	body, err := verify.OpenChecked(ctx, copied, m.Dump.File)
+	body, err := copied.Open(ctx, m.Dump.File)
 	if err != nil {
 		return sourceError{err}
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	task := progress.Event{Task: "shard " + m.Slots.String(), Phase: "seed", Total: m.Dump.Bytes, Detail: filepath.Base(filepath.Dir(path))}
+	task := progress.Event{Task: "shard " + m.Slots.String(), Phase: "seed", Total: m.Dump.Content().Bytes, Detail: filepath.Base(filepath.Dir(path))}
 	// The inspector pulls; what it reads goes to the file. The file's reader
 	// sees the end only when the inspector found the whole dump sound.
 	reader, writer := io.Pipe()
 	inspected := make(chan error, 1)
 	go func() {
-		report, err := rdb.Inspect(ctx, io.TeeReader(body, writer), rdb.InspectOptions{Size: m.Dump.Bytes, Owned: &m.Slots,
+		report, err := rdb.Inspect(ctx, io.TeeReader(body, writer), rdb.InspectOptions{Size: m.Dump.Content().Bytes, Owned: &m.Slots,
 			OnProgress: func(done int64, keys uint64) {
 				task := task
 				task.Done, task.Keys = done, keys
@@ -253,7 +253,7 @@ func (r *run) seedDump(ctx context.Context, path string, shard int, copied *cata
 		return fmt.Errorf("write %s: %w", dumpName, writeErr)
 	}
 	r.outcome.Shards[shard].Keys = m.Dump.Keys
-	task.Done, task.Keys, task.Ended = m.Dump.Bytes, m.Dump.Keys, true
+	task.Done, task.Keys, task.Ended = m.Dump.Content().Bytes, m.Dump.Keys, true
 	r.Progress.Emit(task)
 	return nil
 }

@@ -3,10 +3,9 @@ package snapshot
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
@@ -53,7 +52,7 @@ func (r *run) captureShard(ctx context.Context, c choice) (manifest.Shard, error
 	}
 }
 
-// captureOnce is the pipeline: collect → inspect → put.
+// captureOnce is the pipeline: collect → inspect → seal → put.
 func (r *run) captureOnce(ctx context.Context, c choice) (manifest.Shard, error) {
 	task := progress.Event{Task: "shard " + c.shard.Slots.String(), Phase: "save", Detail: c.chosen().String()}
 	r.Progress.Emit(task)
@@ -68,11 +67,10 @@ func (r *run) captureOnce(ctx context.Context, c choice) (manifest.Shard, error)
 		task.Done, task.Keys = done, keys
 		r.Progress.Emit(task)
 	})
-	// The stores get the dump's end only when it was found sound and fresh.
+	// The sealer gets the dump's end only when it was found sound and fresh, and
+	// the stores theirs only when the sealer has ended.
 	inspected.verdict = func(report *rdb.Report) error { return fresh(source, report, clock.Since(asked)) }
-	folder := fmt.Sprintf("shard-%d/", c.shard.Slots.Ranges()[0].First)
-	name := folder + "dump.rdb"
-	object, err := r.writer.Put(ctx, r.object(name), inspected)
+	file, err := r.put(ctx, dumpObject(c.shard.Slots), inspected)
 	if failure := inspected.Close(); failure != nil {
 		err = failure // the dump's own trouble: what the stores say of it adds nothing
 	}
@@ -80,17 +78,22 @@ func (r *run) captureOnce(ctx context.Context, c choice) (manifest.Shard, error)
 		return manifest.Shard{}, fmt.Errorf("dump of %s: %w", c.source.Addr, err)
 	}
 	shard := r.record(c, source, way, inspected.report)
-	shard.Dump.File = manifest.File{Object: name, Bytes: object.Bytes, SHA256: inspected.sha256()}
-	shard.SlotIndex, err = r.putSlotIndex(ctx, c, folder, inspected.report)
+	shard.Dump.File = file
+	index := manifest.NewSlotIndex(c.shard.Slots, inspected.report).Encode()
+	shard.SlotIndex, err = r.put(ctx, indexObject(c.shard.Slots), bytes.NewReader(index))
 	if err != nil {
 		return manifest.Shard{}, err
 	}
-	task.Done, task.Total, task.Keys, task.Ended = object.Bytes, object.Bytes, inspected.report.Keys, true
+	size := file.Content().Bytes
+	task.Done, task.Total, task.Keys, task.Ended = size, size, inspected.report.Keys, true
 	r.Progress.Emit(task)
 	return shard, nil
 }
 
-func (r *run) object(relative string) string { return catalog.Folder(r.Cluster, r.id) + relative }
+// put seals one object and puts it into the stores, in one pass.
+func (r *run) put(ctx context.Context, name string, plain io.Reader) (manifest.File, error) {
+	return putSealed(ctx, r.writer, catalog.Folder(r.Cluster, r.id), name, r.Sealer, plain)
+}
 
 // collect opens the dump by the way that was asked for, and says which it was.
 func (r *run) collect(ctx context.Context, c choice) (*collect.Source, string, error) {
@@ -160,12 +163,4 @@ func (r *run) record(c choice, source *collect.Source, way string, report *rdb.R
 		shard.Replication = manifest.Replication{ID: report.ReplID, Offset: report.ReplOffset, Exact: true}
 	}
 	return shard
-}
-
-func (r *run) putSlotIndex(ctx context.Context, c choice, folder string, report *rdb.Report) (manifest.File, error) {
-	text := manifest.NewSlotIndex(c.shard.Slots, report).Encode()
-	name := folder + "slots.idx"
-	object, err := r.writer.Put(ctx, r.object(name), bytes.NewReader(text))
-	sum := sha256.Sum256(text)
-	return manifest.File{Object: name, Bytes: object.Bytes, SHA256: hex.EncodeToString(sum[:])}, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/grace"
+	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 )
@@ -21,6 +22,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 		CreatedBy: r.Build,
 		Started:   r.started,
 		Finished:  r.Now(),
+		Seal:      manifest.SealOf(r.Sealer.Lock()),
 		Topology:  topologyRecord(r.topology),
 		Shards:    shards,
 	}
@@ -59,11 +61,11 @@ func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
 // interrupted while it is written.
 const commitGrace = 10 * time.Second
 
-// commit writes the manifest: to the primary store, which makes the snapshot
-// exist, then to each mirror that has everything else. Once begun it is
+// commitManifest writes the manifest: to the primary store, which makes the
+// snapshot exist, then to each mirror that has everything else. Once begun it is
 // brought to its end: an interruption in between would leave a snapshot in the
 // primary and not in the mirrors, which hold all of it but these few bytes.
-func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
+func commitManifest(ctx context.Context, w *catalog.Writer, m *manifest.Manifest) error {
 	text, err := manifest.Encode(m)
 	if err != nil {
 		return err
@@ -73,8 +75,19 @@ func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
 	}
 	ctx, done := grace.Extend(ctx, commitGrace)
 	defer done()
-	_, err = r.writer.Put(ctx, catalog.ManifestName(r.Cluster, r.id), bytes.NewReader(text))
+	_, err = w.Put(ctx, catalog.ManifestName(m.Cluster, m.ID), bytes.NewReader(text))
 	return err
+}
+
+// abort removes what was put, and says what could not be removed. It is no
+// snapshot: it has no manifest.
+func abort(ctx context.Context, w *catalog.Writer, folder string, cause error) error {
+	left := w.Abort(ctx)
+	if left == nil {
+		return cause
+	}
+	return hint.Left(fmt.Errorf("%w (and what was stored of it could not all be removed: %w)", cause, left),
+		"What is left is no snapshot, but takes up room: remove "+folder+" from the stores.")
 }
 
 // topologyRecord turns the topology into what the manifest keeps of it.

@@ -11,10 +11,10 @@
 //  1. topology: as every node sees it; what is unhealthy refuses the snapshot.
 //  2. choose: for each shard a healthy replica that is not too far behind,
 //     else the primary.
-//  3. capture, all shards at once within a bound: collect → inspect → put. The
-//     dump passes once, in a stream. The stores see its end only after it was
-//     found sound, so a damaged dump never becomes an object. What the
-//     inspection saw of each slot, digests included, is its slot index.
+//  3. capture, all shards at once within a bound: collect → inspect → seal →
+//     put. The dump passes once, in a stream. The stores see its end only after
+//     it was found sound and sealed, so a damaged dump never becomes an object.
+//     What the inspection saw of each slot, digests included, is its slot index.
 //  4. topology again: it must be what it was.
 //  5. manifest, last: to the primary, then to each mirror that has everything.
 //

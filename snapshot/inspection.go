@@ -2,10 +2,7 @@ package snapshot
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"hash"
 	"io"
 
 	"github.com/slotark/slotark/internal/hint"
@@ -14,13 +11,12 @@ import (
 	"github.com/slotark/slotark/snapshot/collect"
 )
 
-// inspection is a dump on its way to the stores: whoever reads it gets the
+// inspection is a dump on its way to the sealer and the stores: whoever reads it gets the
 // dump's bytes while the same bytes are inspected beside. It gives io.EOF only
 // after the inspection found the whole dump sound, and the damage otherwise, so
 // that a store never completes an object that is not sound.
 type inspection struct {
 	source  *collect.Source
-	sum     hash.Hash
 	tee     *io.PipeWriter
 	verdict func(*rdb.Report) error
 
@@ -33,7 +29,7 @@ type inspection struct {
 
 func newInspection(ctx context.Context, source *collect.Source, owned slot.Set, onProgress func(int64, uint64)) *inspection {
 	reader, writer := io.Pipe()
-	i := &inspection{source: source, sum: sha256.New(), tee: writer, done: make(chan struct{})}
+	i := &inspection{source: source, tee: writer, done: make(chan struct{})}
 	go func() {
 		defer close(i.done)
 		// Digests are for the slot index. Names that come twice are left to a
@@ -59,7 +55,6 @@ func (i *inspection) Read(p []byte) (int, error) {
 func (i *inspection) read(p []byte) (int, error) {
 	n, err := i.source.Read(p)
 	if n > 0 {
-		i.sum.Write(p[:n])
 		if _, teeErr := i.tee.Write(p[:n]); teeErr != nil {
 			return 0, i.conclude()
 		}
@@ -103,5 +98,3 @@ func (i *inspection) Close() error {
 	}
 	return err
 }
-
-func (i *inspection) sha256() string { return hex.EncodeToString(i.sum.Sum(nil)) }

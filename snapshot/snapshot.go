@@ -14,6 +14,7 @@ import (
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/mirror"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // Ways to collect a dump.
@@ -32,6 +33,7 @@ type Options struct {
 	Seeds    []string
 	Access   *cluster.Access
 	Stores   []storage.Named   // the primary first
+	Sealer   *seal.Sealer      // of every object but the manifest; nil leaves them as they are
 	Collect  string            // one of the Collect constants; "" is auto
 	Folders  map[string]string // node address → its data folder as seen from here
 	Primary  bool              // take every dump from the primary, though a replica could give it
@@ -107,11 +109,11 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	run.writer = repository.Begin()
 	defer func() {
 		if err != nil {
-			err = run.abort(ctx, err)
+			err = abort(ctx, run.writer, catalog.Folder(o.Cluster, run.id), err)
 		}
 	}()
 
-	// Capture: collect, inspect and put, in one pass.
+	// Capture: collect, inspect, seal and put, in one pass.
 	shards, err := run.capture(ctx)
 	if err != nil {
 		return nil, run.explain(ctx, err)
@@ -124,7 +126,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 
 	// The manifest makes it a snapshot.
 	m := run.manifest(shards)
-	if err := run.commit(ctx, m); err != nil {
+	if err := commitManifest(ctx, run.writer, m); err != nil {
 		return nil, err
 	}
 	return run.result(m), nil
@@ -144,6 +146,9 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
+	if o.Sealer == nil {
+		o.Sealer = seal.Plain()
+	}
 	if o.Collect == "" {
 		o.Collect = CollectAuto
 	}
@@ -161,17 +166,6 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the snapshot took over its limit of %s", o.Limit))
-}
-
-// abort removes what was put, and says what could not be removed. It is no
-// snapshot: it has no manifest.
-func (r *run) abort(ctx context.Context, cause error) error {
-	left := r.writer.Abort(ctx)
-	if left == nil {
-		return cause
-	}
-	return hint.Left(fmt.Errorf("%w (and what was stored of it could not all be removed: %w)", cause, left),
-		"What is left is no snapshot, but takes up room: remove "+catalog.Folder(r.Cluster, r.id)+" from the stores.")
 }
 
 // undisturbed looks at the topology once more and refuses what moved.

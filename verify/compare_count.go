@@ -47,7 +47,7 @@ func (c *comparing) readIndex(ctx context.Context, s int) error {
 
 func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s int) error {
 	shard := c.Snapshot.Manifest.Shards[s]
-	body, err := OpenChecked(ctx, copied, shard.SlotIndex)
+	body, err := copied.Open(ctx, shard.SlotIndex)
 	if err != nil {
 		return err
 	}

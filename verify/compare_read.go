@@ -142,12 +142,12 @@ func (c *comparing) readLive(ctx context.Context, primary cluster.Shard, v visit
 func (c *comparing) readSaved(ctx context.Context, s int, v visitor) (err error) {
 	shard := c.Snapshot.Manifest.Shards[s]
 	v.task = progress.Event{Task: "shard " + shard.Slots.String(), Phase: "compare", Detail: "the snapshot"}
-	body, err := OpenChecked(ctx, c.from[s], shard.Dump.File)
+	body, err := c.from[s].Open(ctx, shard.Dump.File)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	if err := c.read(ctx, body, shard.Dump.Bytes, v); err != nil {
+	if err := c.read(ctx, body, shard.Dump.Content().Bytes, v); err != nil {
 		return fmt.Errorf("read dump of shard %s: %w", shard.Slots, err)
 	}
 	return nil

@@ -104,7 +104,7 @@ func (r *keyReading) chooseShard() bool {
 // slotKeys is how many keys the slot holds, by the shard's slot index.
 func (r *keyReading) slotKeys(ctx context.Context) (keys uint32, err error) {
 	err = inAnyStore(ctx, r.Snapshot, func(copied *catalog.Snapshot) error {
-		body, err := OpenChecked(ctx, copied, r.shard.SlotIndex)
+		body, err := copied.Open(ctx, r.shard.SlotIndex)
 		if err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func (r *keyReading) missing(because string) error {
 
 // find reads the whole dump, as one store has it, and returns the key's record.
 func (r *keyReading) find(ctx context.Context, copied *catalog.Snapshot) (found *Key, err error) {
-	body, err := OpenChecked(ctx, copied, r.shard.Dump.File)
+	body, err := copied.Open(ctx, r.shard.Dump.File)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (r *keyReading) find(ctx context.Context, copied *catalog.Snapshot) (found 
 		survey = r.Survey()
 	}
 	reader := rdb.NewReader(r.watch(ctx, body, "prove"), rdb.Options{
-		Size: r.shard.Dump.Bytes,
+		Size: r.shard.Dump.Content().Bytes,
 		View: func(rec *rdb.Record) func(*rdb.Element) error {
 			if rec.DB == r.DB && bytes.Equal(rec.Key, r.Key) {
 				return survey
@@ -171,13 +171,13 @@ func (r *keyReading) find(ctx context.Context, copied *catalog.Snapshot) (found 
 // show reads the dump up to the key and shows its value. A store gives an object
 // from its beginning, so what precedes the key is passed over.
 func (r *keyReading) show(ctx context.Context, copied *catalog.Snapshot, key *Key) (err error) {
-	body, err := copied.Open(ctx, r.shard.Dump.Object)
+	body, err := copied.Open(ctx, r.shard.Dump.File)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	reader := rdb.NewReader(r.watch(ctx, body, "show"), rdb.Options{
-		Size: r.shard.Dump.Bytes,
+		Size: r.shard.Dump.Content().Bytes,
 		View: func(rec *rdb.Record) func(*rdb.Element) error {
 			// The rest of the record is in the digest.
 			if rec.ValueOffset != key.ValueOffset || rec.Type != key.Type || !bytes.Equal(rec.Key, r.Key) {
@@ -213,7 +213,7 @@ type watched struct {
 
 func (r *keyReading) watch(ctx context.Context, src io.Reader, phase string) io.Reader {
 	return &watched{Reader: src, ctx: ctx, show: r.Progress, task: progress.Event{
-		Task: "shard " + r.shard.Slots.String(), Phase: phase, Total: r.shard.Dump.Bytes}}
+		Task: "shard " + r.shard.Slots.String(), Phase: phase, Total: r.shard.Dump.Content().Bytes}}
 }
 
 func (w *watched) Read(p []byte) (int, error) {

@@ -3,8 +3,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // shardCheck verifies one shard's objects in one store.
@@ -28,7 +27,7 @@ type shardCheck struct {
 // run fills in the result; its error is only ever a cancelled context.
 func (c *shardCheck) run(ctx context.Context) error {
 	*c.result = ShardResult{Store: c.store.Name, Shard: c.shard}
-	task := progress.Event{Task: c.store.Name + " shard " + c.shard.Slots.String(), Phase: string(c.Level), Total: c.shard.Dump.Bytes}
+	task := progress.Event{Task: c.store.Name + " shard " + c.shard.Slots.String(), Phase: string(c.Level), Total: c.shard.Dump.Content().Bytes}
 	c.Progress.Emit(task)
 	for _, file := range []manifest.File{c.shard.Dump.File, c.shard.SlotIndex} {
 		c.exists(ctx, file)
@@ -53,11 +52,11 @@ func (c *shardCheck) report(code string, file manifest.File, format string, args
 	c.result.Findings = append(c.result.Findings, finding(code, c.store.Name+": "+file.Object, format, args...))
 }
 
-// reportDamage reports why a dump could not be inspected to its end.
+// reportDamage reports why an object could not be looked at to its end.
 func (c *shardCheck) reportDamage(file manifest.File, err error) {
 	var damage *rdb.Damage
 	if !errors.As(err, &damage) {
-		c.report("unreadable", file, "%s", err)
+		c.report(damageCode(err), file, "%s", err)
 		return
 	}
 	c.report(damage.Code, file, "%s", damage.Detail)
@@ -85,21 +84,16 @@ func (c *shardCheck) exists(ctx context.Context, file manifest.File) {
 	}
 }
 
-// index reads the slot index; nil where it is not what the manifest says.
+// index reads the slot index. It returns what it holds from level parse on, and
+// nil where it is not what the manifest says.
 func (c *shardCheck) index(ctx context.Context) *manifest.SlotIndex {
 	file := c.shard.SlotIndex
-	body, err := c.snapshot.Open(ctx, file.Object)
 	var text []byte
-	if err == nil {
-		text, err = io.ReadAll(io.LimitReader(body, file.Bytes+1))
-		err = errors.Join(err, body.Close())
-	}
-	if err != nil {
-		c.report("unreadable", file, "%s", err)
-		return nil
-	}
-	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != file.SHA256 {
-		c.report("checksum", file, "its bytes give SHA-256 %x, the manifest says %s", sum, file.SHA256)
+	whole := c.object(ctx, file, func(plain io.Reader) (err error) {
+		text, err = io.ReadAll(plain)
+		return err
+	})
+	if !whole || !c.Level.Inspects() {
 		return nil
 	}
 	index, err := manifest.DecodeSlotIndex(bytes.NewReader(text))
@@ -114,48 +108,96 @@ func (c *shardCheck) index(ctx context.Context) *manifest.SlotIndex {
 	return index
 }
 
-// dump reads the dump once: its SHA-256, and from level parse on its inspection.
-// It returns the inspection's report where there is a sound one.
+// dump reads the dump. It returns what inspecting it found, where it is
+// inspected and sound.
 func (c *shardCheck) dump(ctx context.Context, task progress.Event) *rdb.Report {
-	file := c.shard.Dump.File
-	body, err := c.snapshot.Open(ctx, file.Object)
-	if err != nil {
-		c.report("unreadable", file, "%s", err)
-		return nil
-	}
-	sum := sha256.New()
-	source := io.TeeReader(body, sum)
-	report, damage := c.inspect(ctx, source, task)
-	if damage == nil || errors.As(damage, new(*rdb.Damage)) {
-		// What the inspection left unread still counts for the checksum.
-		_, err = io.Copy(io.Discard, source)
-	}
-	if err := errors.Join(err, body.Close()); err != nil {
-		c.report("unreadable", file, "%s", err)
-		return nil
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != file.SHA256 {
-		c.report("checksum", file, "its bytes give SHA-256 %s, the manifest says %s", got, file.SHA256)
-	}
-	if damage != nil {
-		c.reportDamage(file, damage)
+	var report *rdb.Report
+	whole := c.object(ctx, c.shard.Dump.File, func(plain io.Reader) (err error) {
+		options := c.Level.options(c.shard.Dump.Content().Bytes)
+		options.Owned = &c.shard.Slots
+		options.OnProgress = func(done int64, keys uint64) {
+			task := task
+			task.Done, task.Keys = done, keys
+			c.Progress.Emit(task)
+		}
+		report, err = rdb.Inspect(ctx, plain, options)
+		return err
+	})
+	if !whole {
 		return nil
 	}
 	return report
 }
 
-func (c *shardCheck) inspect(ctx context.Context, source io.Reader, task progress.Event) (*rdb.Report, error) {
-	if !c.Level.Inspects() {
-		return nil, nil
+// object reads one object once: its stored bytes, whose SHA-256 is checked at
+// every level, and what they hold, which is looked at from level parse on. It
+// tells whether nothing was found wrong.
+func (c *shardCheck) object(ctx context.Context, file manifest.File, look func(plain io.Reader) error) bool {
+	body, err := c.snapshot.OpenStored(ctx, file.Object)
+	if err != nil {
+		c.report("unreadable", file, "%s", err)
+		return false
 	}
-	options := c.Level.options(c.shard.Dump.Bytes)
-	options.Owned = &c.shard.Slots
-	options.OnProgress = func(done int64, keys uint64) {
-		task := task
-		task.Done, task.Keys = done, keys
-		c.Progress.Emit(task)
+	before := len(c.result.Findings)
+	sum := seal.NewSummer()
+	stored := io.TeeReader(body, sum)
+	var damage error
+	if c.Level.Inspects() {
+		damage = c.content(stored, file, look)
 	}
-	return rdb.Inspect(ctx, source, options)
+	if damage == nil || damageCode(damage) != "unreadable" {
+		// What was left unread still counts for the checksum.
+		_, err = io.Copy(io.Discard, stored)
+	}
+	got := sum.Sum().SHA256
+	if err := errors.Join(err, body.Close()); err != nil {
+		c.report("unreadable", file, "%s", err)
+		return false
+	}
+	if got != file.SHA256 && (damage == nil || damageCode(damage) != "unreadable") {
+		c.report("checksum", file, "its bytes give SHA-256 %s, the manifest says %s", got, file.SHA256)
+	}
+	if damage != nil {
+		c.reportDamage(file, damage)
+	}
+	return len(c.result.Findings) == before
+}
+
+// errContent is what an object holds that opens, and is not what was sealed.
+var errContent = errors.New("what it holds is not what the manifest says")
+
+// content looks at what the stored bytes hold.
+func (c *shardCheck) content(stored io.Reader, file manifest.File, look func(plain io.Reader) error) error {
+	plain, err := c.snapshot.Unseal(stored)
+	if err != nil {
+		return err
+	}
+	sum := seal.NewSummer()
+	// A byte more than there should be is enough to know that it is too long, and
+	// a few stored bytes may hold any number of them.
+	source := io.TeeReader(io.LimitReader(plain, file.Content().Bytes+1), sum)
+	if err = look(source); err == nil {
+		_, err = io.Copy(io.Discard, source)
+	}
+	got := sum.Sum()
+	if err == nil && manifest.Plain(got) != file.Content() && c.snapshot.Manifest.Seal.Lock().Sealed() {
+		err = fmt.Errorf("%w: %d bytes with SHA-256 %s", errContent, got.Bytes, got.SHA256)
+	}
+	return errors.Join(err, plain.Close())
+}
+
+// damageCode is the code of the finding for what looking at an object ended in.
+func damageCode(err error) string {
+	var damage *rdb.Damage
+	switch {
+	case errors.As(err, &damage):
+		return damage.Code
+	case errors.Is(err, seal.ErrDamaged):
+		return "seal"
+	case errors.Is(err, errContent):
+		return "content"
+	}
+	return "unreadable"
 }
 
 // agree compares a sound dump with what the manifest and the index say of it.

@@ -16,6 +16,7 @@ import (
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // slotwiseDump is a dump that a real server wrote slot by slot, and its report.
@@ -173,7 +174,7 @@ func storeShard(t *testing.T, dump []byte, report *rdb.Report, index []byte) *ca
 	}
 	node := manifest.Node{ID: strings.Repeat("a", 40), Address: "127.0.0.1:7000", Role: "primary", Slots: slot.Full()}
 	text, err := manifest.Encode(&manifest.Manifest{
-		Version: manifest.Version, ID: id, Cluster: "prod", CreatedBy: "test", Started: now, Finished: now,
+		Version: manifest.Version, Seal: manifest.SealOf(seal.Plain().Lock()), ID: id, Cluster: "prod", CreatedBy: "test", Started: now, Finished: now,
 		Server: manifest.Server{Engine: "redis", Version: "8.0.2"}, Stores: []string{"here"},
 		Topology: manifest.Topology{Nodes: []manifest.Node{node}},
 		Shards: []manifest.Shard{{

@@ -61,6 +61,7 @@ is made from the redis-server that is installed on this machine.
 		},
 	}
 	addDrillFlags(cmd.Flags(), &o)
+	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the throw-away cluster until Ctrl-C, to look around in it")
 	return cmd
 }
@@ -80,6 +81,9 @@ func runDrill(ctx context.Context, a *app, cmd *cobra.Command, o drillOptions, r
 	}
 	repository, snapshot, err := s.find(ctx, ref)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.unlock(a, snapshot); err != nil {
 		return nil, err
 	}
 	show := newDisplay(a.terminal, a.json)

@@ -58,6 +58,9 @@ func runShowKey(ctx context.Context, a *app, cmd *cobra.Command, ref string, key
 	if err != nil {
 		return err
 	}
+	if err := s.unlock(a, snapshot); err != nil {
+		return err
+	}
 	show := newDisplay(a.terminal, a.json)
 	defer show.Close()
 	out := bufio.NewWriterSize(a.stdout, outputBuffer)

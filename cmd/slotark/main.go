@@ -17,6 +17,7 @@ import (
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/storage/seal"
 	"github.com/spf13/cobra"
 )
 
@@ -30,6 +31,7 @@ const (
 	exitUsage        = 2
 	exitFindings     = 3
 	exitNoRepository = 10
+	exitNoIdentity   = 12
 	exitRefused      = 13
 	exitInterrupted  = 130
 )
@@ -41,6 +43,7 @@ EXIT STATUS
    2  wrong usage or configuration
    3  done, but with findings (a mirror behind, damage found, a drill not proved)
   10  there is no repository at the given place
+  12  cannot decrypt: no identity was given, or another's
   13  refused before anything was changed (an unhealthy cluster, a target that is not empty)
  130  interrupted`
 
@@ -99,6 +102,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, catalog.ErrNoRepository):
 		return exitNoRepository
+	case errors.Is(err, seal.ErrNoIdentity):
+		return exitNoIdentity
 	case errors.Is(err, snapshot.ErrDisturbed): // whatever the cluster became: it had begun
 		return exitFailed
 	case errors.Is(err, hint.ErrRefused):
@@ -182,6 +187,6 @@ them whole, keeps them in one or more stores, and restores them.
 	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
-		newRestoreCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newServeCommand(a), newVersionCommand(a))
+		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newServeCommand(a), newVersionCommand(a))
 	return root
 }

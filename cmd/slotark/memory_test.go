@@ -29,7 +29,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	t.Run("one large shard", func(t *testing.T) {
 		measure(t, clustertest.Start(t, clustertest.Options{Primaries: 1, Password: password, ExtraArgs: plain}), 11_000)
 	})
-	// All at once, each to two stores.
+	// All at once, each to three stores.
 	t.Run("four shards", func(t *testing.T) {
 		measure(t, clustertest.Start(t, clustertest.Options{Primaries: 4, Password: password, ExtraArgs: plain}), 6_000)
 	})
@@ -42,7 +42,9 @@ func measure(t *testing.T, c *clustertest.Cluster, keys int) {
 		fillLarge(t, c, node, keys/len(c.Nodes))
 	}
 	east, west := s3test.Start(t), s3test.Start(t)
-	repo := []string{"--repo", east.URL(east.Bucket(t, "large"), ""), "--mirror", west.URL(west.Bucket(t, "large"), "")}
+	repo := []string{"--repo", east.URL(east.Bucket(t, "large"), ""), "--mirror", west.URL(west.Bucket(t, "large"), ""), "--mirror", filepath.Join(t.TempDir(), "third")}
+	recipient, identity := newIdentity(t)
+	open := []string{"--identity", identity}
 	node := []string{"--node", c.Addrs()[0]}
 	target := strings.Join(emptyNodes(t, len(c.Nodes)), ",")
 	at := make([]string, len(c.Nodes))
@@ -50,12 +52,13 @@ func measure(t *testing.T, c *clustertest.Cluster, keys int) {
 		at[i] = fmt.Sprintf("127.0.0.1:%d", 7000+i)
 	}
 	for _, verb := range [][]string{
-		append([]string{"snapshot", "--collect", "bgsave"}, node...),
-		append([]string{"snapshot", "--collect", "stream"}, node...),
-		{"verify", "latest"},
-		{"restore", "latest", "--to", target},
-		append([]string{"verify", "latest", "--live"}, node...),
-		{"restore", "latest", "--to-dir", filepath.Join(t.TempDir(), "seeded"), "--at", strings.Join(at, ",")},
+		append([]string{"snapshot", "--collect", "bgsave", "--recipient", recipient}, node...),
+		append([]string{"snapshot", "--collect", "stream", "--recipient", recipient}, node...),
+		append([]string{"verify", "latest"}, open...),
+		append([]string{"restore", "latest", "--to", target}, open...),
+		append([]string{"verify", "latest", "--live"}, append(open, node...)...),
+		append([]string{"restore", "latest", "--to-dir", filepath.Join(t.TempDir(), "seeded"), "--at", strings.Join(at, ",")}, open...),
+		append([]string{"reseal", "latest", "--recipient", recipient}, open...),
 	} {
 		o := slotark(t, password, append(verb, repo...)...).want(t, exitDone)
 		t.Logf("%-24v peak %d MiB", verb[:2], o.peakBytes>>20)

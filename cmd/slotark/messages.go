@@ -12,6 +12,7 @@ import (
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage/mirror"
 	"github.com/slotark/slotark/verify"
 )
 
@@ -58,7 +59,7 @@ func newSnapshotMessage(r *snapshot.Result, dryRun bool) snapshotMessage {
 	msg := snapshotMessage{
 		Type: "snapshot", DryRun: dryRun, Cluster: m.Cluster, Keys: m.Keys(), Bytes: m.Bytes(), Slots: r.Slots(),
 		Skew: catalog.Seconds(m.Skew()), Elapsed: catalog.Seconds(r.Elapsed), Warnings: r.Warnings,
-		Sources: []sourceMessage{}, Stores: []storeMessage{},
+		Sources: []sourceMessage{},
 	}
 	if !dryRun {
 		msg.ID = m.ID
@@ -66,14 +67,41 @@ func newSnapshotMessage(r *snapshot.Result, dryRun bool) snapshotMessage {
 	for _, p := range r.Plan {
 		msg.Sources = append(msg.Sources, sourceMessage{p.Slots.String(), p.Address, string(p.Role), p.LagBytes})
 	}
-	for _, o := range r.Outcomes {
+	msg.Stores = outcomeMessages(r.Outcomes)
+	return msg
+}
+
+// outcomeMessages says which store has what was written.
+func outcomeMessages(outcomes []mirror.Outcome) []storeMessage {
+	stores := []storeMessage{}
+	for _, o := range outcomes {
 		store := storeMessage{Store: o.Name, Stored: o.Err == nil}
 		if o.Err != nil {
 			store.Error = oneLine(o.Err)
 		}
-		msg.Stores = append(msg.Stores, store)
+		stores = append(stores, store)
 	}
-	return msg
+	return stores
+}
+
+type resealedMessage struct {
+	Type         string          `json:"message_type"` // "resealed"
+	ID           manifest.ID     `json:"id"`
+	ResealedFrom manifest.ID     `json:"resealed_from"`
+	Cluster      string          `json:"cluster"`
+	Keys         uint64          `json:"keys"`
+	Bytes        int64           `json:"bytes"`
+	Seal         manifest.Seal   `json:"seal"`
+	Elapsed      catalog.Seconds `json:"elapsed_seconds"`
+	Stores       []storeMessage  `json:"stores"`
+}
+
+func newResealedMessage(r *snapshot.Resealed) resealedMessage {
+	m := r.Manifest
+	return resealedMessage{
+		Type: "resealed", ID: m.ID, ResealedFrom: m.ResealedFrom, Cluster: m.Cluster, Keys: m.Keys(), Bytes: m.Bytes(), Seal: m.Seal,
+		Elapsed: catalog.Seconds(r.Elapsed), Stores: outcomeMessages(r.Outcomes),
+	}
 }
 
 type entryMessage struct {

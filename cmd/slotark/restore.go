@@ -55,6 +55,7 @@ cluster. Nothing is ever restored over keys.
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.to, "to", nil, "running, empty cluster nodes, the primaries first: `ADDR,...`")
+	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().StringVar(&o.toDir, "to-dir", "", "a new or empty `FOLDER` to seed")
 	cmd.Flags().StringSliceVar(&o.at, "at", nil, "with --to-dir: the addresses that the seeded nodes will have, the primaries first: `ADDR,...`")
 	cmd.Flags().IntVar(&o.replicas, "replicas", restore.AllReplicas, "how many replicas in all (-1: as many as there are addresses for)")
@@ -77,6 +78,10 @@ func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOption
 	}
 	_, snapshot, err := s.find(ctx, ref)
 	if err != nil {
+		return nil, nil, err
+	}
+	// Before anything is asked of a target.
+	if err := s.unlock(a, snapshot); err != nil {
 		return nil, nil, err
 	}
 	show := newDisplay(a.terminal, a.json)

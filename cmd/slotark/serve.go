@@ -48,6 +48,7 @@ anew for each run.
 	addDrillFlags(cmd.Flags(), &o.drillOptions)
 	addRetentionFlags(cmd.Flags(), &o.retention)
 	a.addCaptureFlags(cmd.Flags())
+	a.addIdentityFlag(cmd.Flags())
 	return cmd
 }
 
@@ -124,7 +125,11 @@ func (srv *server) snapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	result, err := snapshot.Take(ctx, s.snapshotOptions())
+	options, err := s.snapshotOptions()
+	if err != nil {
+		return err
+	}
+	result, err := snapshot.Take(ctx, options)
 	if err != nil {
 		return err
 	}
@@ -159,6 +164,9 @@ func (srv *server) drill(ctx context.Context) error {
 	// the snapshots that this server takes.
 	latest, err := repository.Find(ctx, s.Cluster.Name, catalog.Latest)
 	if err != nil {
+		return err
+	}
+	if err := s.unlock(srv.app, latest); err != nil {
 		return err
 	}
 	options, err := s.drillOptions(latest)

@@ -44,6 +44,9 @@ type flags struct {
 	collect      string
 	prefer       string
 	dataDirs     []string
+	seal         config.Seal
+	window       string
+	identities   []string
 }
 
 func (a *app) addFlags(set *pflag.FlagSet) {
@@ -72,6 +75,21 @@ func (a *app) addCaptureFlags(set *pflag.FlagSet) {
 	set.StringVar(&f.collect, "collect", "", "how to get the dumps: bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
 	set.StringVar(&f.prefer, "prefer", "", "which node of a shard to ask: replica or primary (default replica)")
 	set.StringSliceVar(&f.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
+	set.StringVar(&f.seal.Compression, "compression", "", "zstd or none (default zstd)")
+	set.StringVar(&f.seal.Level, "compression-level", "", "fastest, default, better or best (default fastest)")
+	set.StringVar(&f.window, "compression-window", "", "how far back a repetition is found, as a `SIZE` to 128MiB (default: as the level has it)")
+	a.addRecipientFlags(set)
+}
+
+// addRecipientFlags are those of the verbs that encrypt.
+func (a *app) addRecipientFlags(set *pflag.FlagSet) {
+	set.StringArrayVar(&a.flags.seal.Recipients, "recipient", nil, "encrypt to this public `KEY`: age1… or \"ssh-ed25519 …\"; may be repeated")
+	set.StringVar(&a.flags.seal.RecipientsFile, "recipients-file", "", "encrypt to the public keys in this `FILE`, one a line")
+}
+
+// addIdentityFlag is that of the verbs that read what may be encrypted.
+func (a *app) addIdentityFlag(set *pflag.FlagSet) {
+	set.StringArrayVar(&a.flags.identities, "identity", nil, "private key `FILE` to decrypt with, of age or SSH; may be repeated (default: $SLOTARK_IDENTITY_FILE)")
 }
 
 // need is what a verb cannot do without.
@@ -142,6 +160,20 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	overrideText("password-file", f.passwordFile, &c.Cluster.PasswordFile)
 	overrideText("repo", f.repo, &c.Repository.Primary)
 	overrideText("collect", f.collect, &c.Snapshot.Collect)
+	overrideText("compression", f.seal.Compression, &c.Repository.Seal.Compression)
+	overrideText("compression-level", f.seal.Level, &c.Repository.Seal.Level)
+	if given("compression-window") {
+		window, err := config.ParseSize(f.window)
+		if err != nil {
+			return fmt.Errorf("--compression-window: %w", err)
+		}
+		c.Repository.Seal.Window = window
+	}
+	// Who may read is said in one place: a flag must not add to a file's list
+	// somebody whom its author does not know, nor the file to the flag's.
+	if given("recipient") || given("recipients-file") {
+		c.Repository.Seal.Recipients, c.Repository.Seal.RecipientsFile = f.seal.Recipients, f.seal.RecipientsFile
+	}
 	if given("node") {
 		c.Cluster.Nodes = f.nodes
 	}
@@ -175,7 +207,9 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
 	"repository.primary": "repo", "repository.mirrors": "mirror", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
-	"drill.runtime": "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
+	"repository.seal.compression": "compression", "repository.seal.level": "compression-level", "repository.seal.window": "compression-window",
+	"repository.seal.recipients": "recipient",
+	"drill.runtime":              "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
 	"schedule.prune": "prune-schedule", "retention.keep_last": "keep-last", "retention.keep_hourly": "keep-hourly", "retention.keep_daily": "keep-daily",
 	"retention.keep_weekly": "keep-weekly", "retention.keep_monthly": "keep-monthly", "retention.keep_yearly": "keep-yearly",
 	"retention.keep_minimum": "keep-minimum", "retention.orphans_older": "orphans-older", "retention.time_zone": "time-zone",

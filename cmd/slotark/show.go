@@ -37,7 +37,7 @@ how types and strings that are no text are written.
 			if given {
 				return runShowKey(cmd.Context(), a, cmd, args[0], name, key.db)
 			}
-			repository, s, err := runShow(cmd.Context(), a, cmd, args[0])
+			repository, s, err := runShow(cmd.Context(), a, cmd, args[0], slots)
 			if err != nil {
 				return err
 			}
@@ -52,17 +52,22 @@ how types and strings that are no text are written.
 			return nil
 		},
 	}
+	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&slots, "slots", false, "print each slot that holds keys: keys, keys with an expiry, digest, where they lie in the dump; and the fingerprint of all")
 	key.add(cmd)
 	return cmd
 }
 
-func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string) (*catalog.Repository, *catalog.Snapshot, error) {
+func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string, slots bool) (*catalog.Repository, *catalog.Snapshot, error) {
 	s, err := a.settings(ctx, cmd, needStores)
 	if err != nil {
 		return nil, nil, err
 	}
-	return s.find(ctx, ref)
+	repository, snapshot, err := s.find(ctx, ref)
+	if err == nil && slots {
+		err = s.unlock(a, snapshot)
+	}
+	return repository, snapshot, err
 }
 
 // find opens the repository and one snapshot of it.
@@ -87,7 +92,11 @@ func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.
 		{"cluster", fmt.Sprintf("%s, %s, %s, epoch %d", m.Cluster, human.Plural(len(m.Shards), "shard"), dumpLine(m), m.Topology.CurrentEpoch)},
 		{"taken", fmt.Sprintf("%s (%s ago), in %s, skew %s", human.Moment(m.Started), human.Age(clock.Since(m.Started)), human.Duration(m.Finished.Sub(m.Started)), human.Duration(m.Skew()))},
 		{"holds", fmt.Sprintf("%s keys, %s of them expiring, %s", human.Count(m.Keys()), human.Count(m.Expiring()), human.Size(m.Bytes()))},
+		{"sealed", sealLine(m.Seal)},
 		{"stores", present + storeNames(s)},
+	}
+	if m.ResealedFrom != "" {
+		rows = append(rows, []string{"", "the dumps of " + string(m.ResealedFrom) + ", sealed again"})
 	}
 	if note != "" {
 		rows = append(rows, []string{"", note})
@@ -115,7 +124,7 @@ func shardRows(m *manifest.Manifest) [][]string {
 	for _, s := range m.Shards {
 		rows = append(rows, []string{
 			s.Slots.String(), human.Count(s.Dump.Keys), human.Count(s.Dump.Expiring),
-			fmt.Sprintf("%s, RDB %d", human.Size(s.Dump.Bytes), s.Dump.RDBVersion),
+			fmt.Sprintf("%s, RDB %d", human.Size(s.Dump.Content().Bytes), s.Dump.RDBVersion),
 			fmt.Sprintf("%s (%s)", s.Source.Address, s.Source.Role), s.Source.Collect,
 			fmt.Sprintf("%d", s.Replication.Offset), s.Dump.Object,
 		})

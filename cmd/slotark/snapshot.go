@@ -24,6 +24,10 @@ func newSnapshotCommand(a *app) *cobra.Command {
 one, inspected while it streams to the primary store and to every mirror. It
 exists only when its manifest is written, last.
 
+Dumps are compressed, and encrypted where recipients are given (--recipient, or
+repository.seal in --config FILE): only public keys are needed here, and only
+who has a private one can read them.
+
 Where the repository does not exist yet, it is made. The password is read from
 --password-file, or from SLOTARK_PASSWORD or REDISCLI_AUTH in the environment.
 ` + exitStatus,
@@ -55,7 +59,10 @@ func runSnapshot(ctx context.Context, a *app, cmd *cobra.Command, o snapshotOpti
 	}
 	show := newDisplay(a.terminal, a.json)
 	defer show.Close()
-	options := s.snapshotOptions()
+	options, err := s.snapshotOptions()
+	if err != nil {
+		return nil, err
+	}
 	options.DryRun = o.dryRun
 	options.Progress = show.Func()
 	return snapshot.Take(ctx, options)
@@ -63,12 +70,17 @@ func runSnapshot(ctx context.Context, a *app, cmd *cobra.Command, o snapshotOpti
 
 // snapshotOptions is what the settings say of taking snapshots; serve's
 // scheduled ones are taken with the same.
-func (s *settings) snapshotOptions() snapshot.Options {
+func (s *settings) snapshotOptions() (snapshot.Options, error) {
+	sealer, err := s.Repository.Seal.Sealer()
+	if err != nil {
+		return snapshot.Options{}, usageError{err}
+	}
 	return snapshot.Options{
+		Sealer:  sealer,
 		Cluster: s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
 		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Primary: !s.Snapshot.PreferReplica,
 		MaxLag: int64(s.Snapshot.MaxLag), Limit: s.Snapshot.Timeout, Build: "slotark " + version,
-	}
+	}, nil
 }
 
 // printSnapshot prints what a snapshot came to.
@@ -86,7 +98,7 @@ func (a *app) printSnapshot(r *snapshot.Result, dryRun bool) {
 		row := []string{"  shard " + p.Slots.String(), p.String()}
 		if !dryRun {
 			s := m.Shards[i]
-			row = append(row, "by "+s.Source.Collect, human.Size(s.Dump.Bytes), human.Count(s.Dump.Keys)+" keys")
+			row = append(row, "by "+s.Source.Collect, human.Size(s.Dump.Content().Bytes), human.Count(s.Dump.Keys)+" keys")
 		}
 		rows = append(rows, row)
 	}
@@ -100,7 +112,7 @@ func (a *app) printSnapshot(r *snapshot.Result, dryRun bool) {
 	}
 	fmt.Fprintf(a.stdout, "\nsnapshot %s is whole: %s keys in %d slots, %s, skew %s, in %s\n", m.ID,
 		human.Count(m.Keys()), r.Slots(), human.Size(m.Bytes()), human.Duration(m.Skew()), human.Duration(r.Elapsed))
-	fmt.Fprintf(a.stdout, "  %s\n", storeLine(r))
+	fmt.Fprintf(a.stdout, "  %s   %s\n", storeLine(r), sealLine(m.Seal))
 	for _, o := range r.Outcomes {
 		if o.Err != nil {
 			fmt.Fprintf(a.stderr, "slotark: warning: %s does not have this snapshot: %s\n", o.Name, oneLine(o.Err))

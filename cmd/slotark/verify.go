@@ -32,9 +32,10 @@ before 7.0 wrote), or all of these that a folder holds, such as a data folder.
 
 Levels, each with all that comes before it:
   exists    every object of a snapshot is there and has its size
-  checksum  every object's bytes give the SHA-256 of the manifest
-  parse     every dump is sound: structure, CRC64, every key in a slot of its
-            shard, keys per slot as recorded
+  checksum  every object's stored bytes give the SHA-256 of the manifest; of an
+            encrypted snapshot too, without an identity
+  parse     every object opens, every dump is sound: structure, CRC64, every key
+            in a slot of its shard, keys per slot as recorded
   deep      and so is every value in it: its own structure, no name twice, and
             a digest of all of them
 
@@ -56,6 +57,7 @@ Of several the others are still verified where one cannot be; the exit status is
 		RunE: func(cmd *cobra.Command, args []string) error { return runVerify(cmd.Context(), a, cmd, o, args) },
 	}
 	cmd.Flags().StringVar(&o.level, "level", string(verify.Deep), "how much to prove: exists, checksum, parse or deep")
+	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&o.live, "live", false, "compare the running cluster at --node with the snapshot")
 	return cmd
 }
@@ -209,6 +211,11 @@ func (v *verifying) verifySnapshot(ctx context.Context, ref string) (bool, error
 	repository, snapshot, err := v.settings.find(ctx, ref)
 	if err != nil {
 		return false, err
+	}
+	if v.live || v.level.Inspects() {
+		if err := v.settings.unlock(v.app, snapshot); err != nil {
+			return false, err
+		}
 	}
 	if v.live {
 		return v.compareLive(ctx, v.settings, snapshot)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // Config is the whole file. The tags are the keys.
@@ -43,8 +45,21 @@ type TLS struct {
 
 // Repository is where snapshots are kept: URLs of stores.
 type Repository struct {
-	Primary string   `yaml:"primary"`
-	Mirrors []string `yaml:"mirrors"`
+	Primary      string   `yaml:"primary"`
+	Mirrors      []string `yaml:"mirrors"`
+	Seal         Seal     `yaml:"seal"`
+	IdentityFile string   `yaml:"identity_file"` // of private keys, to read what is encrypted; never read to take a snapshot
+}
+
+// Seal is how snapshots are compressed and encrypted. The names are those of
+// package seal.
+type Seal struct {
+	Compression    string   `yaml:"compression"`     // "zstd" or "none"
+	Level          string   `yaml:"level"`           // "fastest", "default", "better" or "best"
+	Window         Size     `yaml:"window"`          // how far back a repetition is found; 0: as the level has it
+	Workers        int      `yaml:"workers"`         // processors that compress one dump; 0: two
+	Recipients     []string `yaml:"recipients"`      // public keys; none here and in the file: no encryption
+	RecipientsFile string   `yaml:"recipients_file"` // of public keys, one a line
 }
 
 // Snapshot is how snapshots are taken.
@@ -89,11 +104,12 @@ type Schedule struct {
 // Default is what holds where there is no file, or the file says nothing.
 func Default() *Config {
 	return &Config{
-		Cluster:   Cluster{Timeout: 5 * time.Second},
-		Snapshot:  Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
-		Drill:     Drill{Runtime: "auto", Timeout: time.Hour},
-		Retention: Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
-		Schedule:  Schedule{TimeZone: "UTC"},
+		Cluster:    Cluster{Timeout: 5 * time.Second},
+		Repository: Repository{Seal: Seal{Compression: seal.Zstd, Level: seal.Fastest}},
+		Snapshot:   Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
+		Drill:      Drill{Runtime: "auto", Timeout: time.Hour},
+		Retention:  Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
+		Schedule:   Schedule{TimeZone: "UTC"},
 	}
 }
 
@@ -113,6 +129,8 @@ func Load(path string) (*Config, error) {
 	if tls := c.Cluster.TLS; tls != nil {
 		tls.CA, tls.Cert, tls.Key = beside(folder, tls.CA), beside(folder, tls.Cert), beside(folder, tls.Key)
 	}
+	c.Repository.Seal.RecipientsFile = beside(folder, c.Repository.Seal.RecipientsFile)
+	c.Repository.IdentityFile = beside(folder, c.Repository.IdentityFile)
 	c.Repository.Primary = storeBeside(folder, c.Repository.Primary)
 	for i, mirror := range c.Repository.Mirrors {
 		c.Repository.Mirrors[i] = storeBeside(folder, mirror)

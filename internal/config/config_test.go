@@ -66,6 +66,11 @@ func TestDocumentedExample(t *testing.T) {
 		Repository: config.Repository{
 			Primary: "s3://acme-redis-eu/backups?region=eu-west-1",
 			Mirrors: []string{"s3://acme-redis-us/backups?region=us-east-1", "file:///var/backups/redis"},
+			Seal: config.Seal{
+				Compression: "zstd", Level: "fastest", Window: 16 << 20, Workers: 2, RecipientsFile: folder + "/recipients.txt",
+				Recipients: []string{"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"},
+			},
+			IdentityFile: folder + "/age.key",
 		},
 		Snapshot: config.Snapshot{
 			Collect: "auto", PreferReplica: true, MaxLag: 16 << 20,
@@ -120,7 +125,7 @@ func TestDefaults(t *testing.T) {
 // Each mistake is told once, with its line and its path.
 func TestMistakes(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
-		"unknown key":         {"repository:\n  mirror: x\n", "slotark.yaml:2: repository.mirror: unknown key; known here: mirrors, primary"},
+		"unknown key":         {"repository:\n  mirror: x\n", "slotark.yaml:2: repository.mirror: unknown key; known here: identity_file, mirrors, primary, seal"},
 		"unknown section":     {"\nsnapshots: {}\n", "slotark.yaml:2: snapshots: unknown key; known here: cluster, drill, repository, retention, schedule, snapshot"},
 		"password":            {"cluster:\n  password: hunter2\n", "slotark.yaml:2: cluster.password: a password does not belong in this file: name a file that holds it in password_file, or an environment variable in password_env"},
 		"twice":               {"cluster:\n  name: a\n  name: b\n", "slotark.yaml:3: cluster.name: is there twice, first on line 2"},
@@ -149,11 +154,18 @@ func TestMistakes(t *testing.T) {
 		"mirror of itself":    {"repository:\n  primary: /a\n  mirrors: [/b, /a]\n", "slotark.yaml:3: repository.mirrors[1]: is the same place as repository.primary: a copy there protects nothing"},
 		"mirror of nothing":   {"repository:\n  mirrors: [/b]\n", "slotark.yaml:1: repository.primary: is missing, and there are mirrors: one store is the primary"},
 		"collect":             {"snapshot:\n  collect: magic\n", `slotark.yaml:2: snapshot.collect: "magic" is not known: want auto, bgsave, stream`},
+		"compression":         {"repository:\n  seal: {compression: gzip}\n", `slotark.yaml:2: repository.seal.compression: "gzip" is not known: want zstd, none`},
+		"level":               {"repository:\n  seal: {level: 19}\n", `slotark.yaml:2: repository.seal.level: "19" is not known: want fastest, default, better, best`},
+		"window":              {"repository:\n  seal: {window: 3MiB}\n", "slotark.yaml:2: repository.seal.window: want a power of two from 1KiB to 128MiB"},
+		"workers":             {"repository:\n  seal: {workers: two}\n", `slotark.yaml:2: repository.seal.workers: "two" is not a whole number`},
+		"many workers":        {"repository:\n  seal: {workers: 65}\n", "slotark.yaml:2: repository.seal.workers: want 1 to 64"},
+		"a private recipient": {"repository:\n  seal:\n    recipients: [AGE-SECRET-KEY-1hunter2]\n", "slotark.yaml:3: repository.seal.recipients[0]: is a private identity, not a recipient"},
+		"no recipient":        {"repository:\n  seal:\n    recipients: [hunter2]\n", "slotark.yaml:3: repository.seal.recipients[0]: is not a recipient: want a public key, age1… or ssh-ed25519 … or ssh-rsa …"},
 		"data folder":         {"snapshot:\n  data_dirs: {'a:1': data}\n", `slotark.yaml:2: snapshot.data_dirs[a:1]: "data" is not an absolute path`},
 		"no lag":              {"snapshot:\n  max_lag: 0\n", "slotark.yaml:2: snapshot.max_lag: want more than nothing, such as 16MiB"},
 		"runtime":             {"drill:\n  runtime: podman\n", `slotark.yaml:2: drill.runtime: "podman" is not known: want auto, docker, process`},
 		"image of a process":  {"drill:\n  runtime: process\n  image: redis:7\n", "slotark.yaml:3: drill.image: an image means nothing to runtime: process"},
-		"a count in words":    {"retention:\n  keep_last: ten\n", `slotark.yaml:2: retention.keep_last: "ten" is not a number`},
+		"a count in words":    {"retention:\n  keep_last: ten\n", `slotark.yaml:2: retention.keep_last: "ten" is not a whole number`},
 		"a count below none":  {"retention:\n  keep_daily: -1\n", "slotark.yaml:2: retention.keep_daily: -1: want how many to keep, or 0 to leave the rule out"},
 		"no minimum":          {"retention:\n  keep_minimum: 0\n", "slotark.yaml:2: retention.keep_minimum: 0: want at least 1: the newest whole snapshot always stays"},
 		"no margin":           {"retention:\n  orphans_older: 5m\n", "slotark.yaml:2: retention.orphans_older: 5m0s: want at least an hour: what is younger may be a snapshot under way"},

@@ -210,7 +210,7 @@ func (d *decoder) scalar(node *yaml.Node, path string, into reflect.Value) {
 	case reflect.Int:
 		number, err := strconv.Atoi(node.Value)
 		if err != nil {
-			d.report(node.Line, path, "%q is not a number", node.Value)
+			d.report(node.Line, path, "%q is not a whole number", node.Value)
 		}
 		into.SetInt(int64(number))
 	case reflect.Bool:

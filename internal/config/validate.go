@@ -14,6 +14,7 @@ import (
 
 	"github.com/slotark/slotark/scheduler"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // Validate checks what can be checked without asking anybody. It finds the
@@ -99,6 +100,56 @@ func (v *validator) repository(r *Repository) {
 	for i, mirror := range r.Mirrors {
 		check(fmt.Sprintf("repository.mirrors[%d]", i), mirror)
 	}
+	v.seal(&r.Seal)
+}
+
+func (v *validator) seal(s *Seal) {
+	before := len(v.problems)
+	v.oneOf("repository.seal.compression", s.Compression, seal.Zstd, seal.None)
+	v.oneOf("repository.seal.level", s.Level, seal.Fastest, seal.Default, seal.Better, seal.Best)
+	if s.Window != 0 && (s.Window < seal.MinWindow || s.Window > seal.MaxWindow || s.Window&(s.Window-1) != 0) {
+		v.report("repository.seal.window", "want a power of two from 1KiB to 128MiB")
+	}
+	if s.Workers < 0 || s.Workers > seal.MaxWorkers {
+		v.report("repository.seal.workers", "want 1 to %d", seal.MaxWorkers)
+	}
+	var recipients []seal.Recipient
+	for i, text := range s.Recipients {
+		// A private key is not repeated: ParseRecipient sees to it.
+		r, err := seal.ParseRecipient(text)
+		if err != nil {
+			v.report(fmt.Sprintf("repository.seal.recipients[%d]", i), "%v", err)
+			continue
+		}
+		recipients = append(recipients, r)
+	}
+	if len(v.problems) > before {
+		return
+	}
+	if _, err := seal.New(seal.Options{Recipients: recipients}); err != nil {
+		v.report("repository.seal.recipients", "%v", err)
+	}
+}
+
+// Sealer is what the settings come to. The file of recipients is read here,
+// anew each time. No private key is needed.
+func (s *Seal) Sealer() (*seal.Sealer, error) {
+	o := seal.Options{Compression: s.Compression, Level: s.Level, Window: int64(s.Window), Workers: s.Workers}
+	for _, text := range s.Recipients {
+		r, err := seal.ParseRecipient(text)
+		if err != nil {
+			return nil, err
+		}
+		o.Recipients = append(o.Recipients, r)
+	}
+	if s.RecipientsFile != "" {
+		more, err := seal.ReadRecipients(s.RecipientsFile)
+		if err != nil {
+			return nil, err
+		}
+		o.Recipients = append(o.Recipients, more...)
+	}
+	return seal.New(o)
 }
 
 // location checks a store's URL as far as no store has to be asked. A URL that

@@ -27,6 +27,7 @@ var layers = map[string]int{
 	"storage/mirror":          160,
 	"storage/fs":              160,
 	"storage/s3":              160,
+	"storage/seal":            160,
 	"storage/storagetest":     150,
 	"internal/s3test":         150,
 	"internal/fault":          150,

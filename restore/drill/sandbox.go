@@ -93,7 +93,7 @@ const (
 func nodeMemory(m *manifest.Manifest) int64 {
 	var largest int64
 	for _, shard := range m.Shards {
-		largest = max(largest, shard.Dump.UsedMemory, min(shard.Dump.Bytes, memoryLargest)*memoryPerDumpByte)
+		largest = max(largest, shard.Dump.UsedMemory, min(shard.Dump.Content().Bytes, memoryLargest)*memoryPerDumpByte)
 	}
 	return memoryBase + memoryCopies*min(largest, memoryLargest)
 }

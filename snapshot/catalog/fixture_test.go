@@ -15,6 +15,7 @@ import (
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // The ids of the tests' snapshots, in the order of time. The first two begin
@@ -108,7 +109,7 @@ func putSnapshot(t *testing.T, cluster string, id manifest.ID, stores ...storage
 func newManifest(cluster string, id manifest.ID) *manifest.Manifest {
 	node, sum := strings.Repeat("a", 40), strings.Repeat("1f", 32)
 	return &manifest.Manifest{
-		Version: manifest.Version, ID: id, Cluster: cluster, CreatedBy: "slotark test",
+		Version: manifest.Version, ID: id, Cluster: cluster, CreatedBy: "slotark test", Seal: manifest.SealOf(seal.Plain().Lock()),
 		Started: id.Time(), Finished: id.Time(),
 		Server: manifest.Server{Engine: "redis", Version: "7.0.15"},
 		Topology: manifest.Topology{Nodes: []manifest.Node{
@@ -151,7 +152,7 @@ func presence(s *catalog.Snapshot) string {
 
 func read(t *testing.T, s *catalog.Snapshot, relative string) string {
 	t.Helper()
-	body, err := s.Open(t.Context(), relative)
+	body, err := s.OpenStored(t.Context(), relative)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,13 +93,18 @@ func TestListWithADamagedManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	anothers, err := manifest.Encode(newManifest("cache", middle))
+	if err != nil {
+		t.Fatal(err)
+	}
 	cases := map[string]struct{ text, want string }{
 		"empty":                      {"", "unexpected end of JSON input"},
 		"cut":                        {string(good[:len(good)/2]), "unexpected end of JSON input"},
 		"incoherent":                 {strings.Replace(string(good), `"0-16383"`, `"0-16382"`, -1), "slots 16383 are in no shard"},
-		"of a later version":         {`{"format_version": 2}`, manifest.ErrVersion.Error()},
+		"of a later version":         {`{"format_version": 99}`, manifest.ErrVersion.Error()},
 		"of another snapshot":        {string(other), "it is the manifest of " + string(oldest)},
-		"of another cluster's":       {strings.Replace(string(good), `"prod"`, `"cache"`, 1), "of cluster cache"},
+		"of another cluster's":       {string(anothers), "of cluster cache"},
+		"changed by one letter":      {strings.Replace(string(good), `"prod"`, `"pros"`, 1), "its checksum does not fit its text"},
 		"of a snapshot that is text": {"once upon a time", "invalid character"},
 	}
 	for name, c := range cases {
@@ -318,16 +323,16 @@ func TestSnapshotOpen(t *testing.T) {
 	if got := read(t, s, "only-here"); got != "mirror" {
 		t.Errorf("what only the mirror has reads %q", got)
 	}
-	if _, err := s.In(f.stores()[0]).Open(t.Context(), "only-here"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.In(f.stores()[0]).OpenStored(t.Context(), "only-here"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("In(primary) read from another store: %v", err)
 	}
 	if got := s.In(f.stores()[1]); read(t, got, "only-here") != "mirror" || presence(got) != "us" || len(got.Stores()) != 1 {
 		t.Errorf("In(mirror): %s", presence(got))
 	}
-	if _, err := s.Open(t.Context(), "nowhere"); !errors.Is(err, storage.ErrNotFound) {
+	if _, err := s.OpenStored(t.Context(), "nowhere"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("what no store has: %v", err)
 	}
-	if _, err := s.Open(t.Context(), "../../../slotark.json"); !errors.Is(err, storage.ErrName) {
+	if _, err := s.OpenStored(t.Context(), "../../../slotark.json"); !errors.Is(err, storage.ErrName) {
 		t.Errorf("a name that leads out of the folder: %v", err)
 	}
 }

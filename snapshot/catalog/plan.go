@@ -183,7 +183,7 @@ func (v *inventory) missing(s *Snapshot) int {
 			held[h] = true
 		}
 		lacks := 0
-		for _, file := range filesOf(s.Manifest) {
+		for _, file := range s.Manifest.Files() {
 			if !held[v.hash(file.Object, file.Bytes)] {
 				lacks++
 			}
@@ -193,15 +193,6 @@ func (v *inventory) missing(s *Snapshot) int {
 		}
 	}
 	return max(0, least)
-}
-
-// filesOf are the objects that a manifest names.
-func filesOf(m *manifest.Manifest) []manifest.File {
-	var files []manifest.File
-	for _, s := range m.Shards {
-		files = append(files, s.Dump.File, s.SlotIndex)
-	}
-	return files
 }
 
 // judge says what retention has to know of one entry.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/seal"
 )
 
 // Presence says whether one store has a snapshot.
@@ -23,6 +24,7 @@ type Snapshot struct {
 	Manifest *manifest.Manifest
 	Presence []Presence // one for each store of the repository, the primary first
 	stores   []storage.Named
+	keys     *seal.Identities
 }
 
 // Stores returns the stores that have the snapshot, the primary first.
@@ -39,7 +41,7 @@ func (s *Snapshot) Stores() []storage.Named {
 // In returns the snapshot as one store alone has it: what is opened then comes
 // from there and from nowhere else.
 func (s *Snapshot) In(store storage.Named) *Snapshot {
-	return &Snapshot{Manifest: s.Manifest, Presence: []Presence{{Store: store.Name, Present: true}}, stores: []storage.Named{store}}
+	return &Snapshot{Manifest: s.Manifest, Presence: []Presence{{Store: store.Name, Present: true}}, stores: []storage.Named{store}, keys: s.keys}
 }
 
 // Object returns the full name of one of the snapshot's objects.
@@ -47,8 +49,31 @@ func (s *Snapshot) Object(relative string) string {
 	return Folder(s.Manifest.Cluster, s.Manifest.ID) + relative
 }
 
-// Open opens one of the snapshot's objects in the first store that can give it.
-func (s *Snapshot) Open(ctx context.Context, relative string) (io.ReadCloser, error) {
+// Unlock gives the identities by which the snapshot is opened. It returns
+// [seal.ErrNoIdentity] where the snapshot is encrypted and none of them opens it.
+func (s *Snapshot) Unlock(keys *seal.Identities) error {
+	s.keys = keys
+	return s.Unlocked()
+}
+
+// Unlocked tells whether the snapshot's objects can be opened: nil, or
+// [seal.ErrNoIdentity]. What is not encrypted always can.
+func (s *Snapshot) Unlocked() error {
+	if err := s.keys.Check(s.Manifest.Seal.Lock()); err != nil {
+		return fmt.Errorf("snapshot %s: %w", s.Manifest.ID, err)
+	}
+	return nil
+}
+
+// Unseal turns the stored bytes of one of the snapshot's objects into what it
+// holds, as [seal.Unseal] does.
+func (s *Snapshot) Unseal(stored io.Reader) (io.ReadCloser, error) {
+	return seal.Unseal(stored, s.Manifest.Seal.Lock(), s.keys)
+}
+
+// OpenStored opens one of the snapshot's objects in the first store that can
+// give it: the bytes that the store holds, sealed or not, and nothing checked.
+func (s *Snapshot) OpenStored(ctx context.Context, relative string) (io.ReadCloser, error) {
 	var failures []error
 	for _, store := range s.Stores() {
 		body, err := store.Open(ctx, s.Object(relative))

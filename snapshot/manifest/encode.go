@@ -2,10 +2,13 @@ package manifest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // ErrVersion is returned for a manifest of a format version that this build
@@ -22,11 +25,41 @@ func Encode(m *Manifest) ([]byte, error) {
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("encode manifest of %s: %w", m.ID, err)
 	}
-	text, err := json.MarshalIndent(m, "", "  ")
+	summed := *m
+	if m.Version > 1 {
+		summed.Checksum = noChecksum
+	}
+	text, err := json.MarshalIndent(&summed, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest of %s: %w", m.ID, err)
 	}
-	return append(text, '\n'), nil
+	text = append(text, '\n')
+	if m.Version > 1 {
+		sum := sha256.Sum256(text)
+		hex.Encode(text[bytes.LastIndex(text, []byte(noChecksum)):], sum[:])
+	}
+	return text, nil
+}
+
+// noChecksum stands in the place of the checksum while it is computed.
+var noChecksum = strings.Repeat("0", 2*sha256.Size)
+
+// errChecksum is told of a manifest whose text is not as it was written.
+var errChecksum = errors.New("its checksum does not fit its text: it is damaged")
+
+// checkText checks the text of a manifest against the checksum in it: the
+// SHA-256 of the text with zeros in the checksum's place.
+func checkText(text []byte, checksum string) error {
+	at := bytes.LastIndex(text, []byte(`"`+checksum+`"`))
+	if len(checksum) != len(noChecksum) || at < 0 {
+		return errChecksum
+	}
+	summed := bytes.Clone(text)
+	copy(summed[at+1:], noChecksum)
+	if sum := sha256.Sum256(summed); hex.EncodeToString(sum[:]) != checksum {
+		return errChecksum
+	}
+	return nil
 }
 
 // Decode reads one manifest and validates it. Unknown fields are refused: a
@@ -48,8 +81,8 @@ func Decode(r io.Reader) (*Manifest, error) {
 	if err := json.Unmarshal(text, &head); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", err)
 	}
-	if head.Version != Version {
-		return nil, fmt.Errorf("decode manifest: %w %d: this build reads version %d", ErrVersion, head.Version, Version)
+	if head.Version < 1 || head.Version > Version {
+		return nil, fmt.Errorf("decode manifest: %w %d: this build reads versions 1 to %d", ErrVersion, head.Version, Version)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -62,6 +95,11 @@ func Decode(r io.Reader) (*Manifest, error) {
 	}
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	if m.Version > 1 {
+		if err := checkText(text, m.Checksum); err != nil {
+			return nil, fmt.Errorf("decode manifest: %w", err)
+		}
 	}
 	return &m, nil
 }

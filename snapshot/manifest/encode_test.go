@@ -2,8 +2,10 @@ package manifest_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,29 +24,79 @@ var update = flag.Bool("update", false, "rewrite the golden manifest of the curr
 // The golden files are kept for ever: what once was a snapshot stays one. Only
 // that of the version under development may be rewritten, with -update.
 func TestGolden(t *testing.T) {
-	path := filepath.Join("testdata", "manifest-v1.json")
-	encoded, err := manifest.Encode(sample())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(path, encoded, 0o644); err != nil {
+	for version, want := range map[int]*manifest.Manifest{1: sampleV1(), manifest.Version: sample()} {
+		path := filepath.Join("testdata", fmt.Sprintf("manifest-v%d.json", version))
+		encoded, err := manifest.Encode(want)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if *update && version == manifest.Version {
+			if err := os.WriteFile(path, encoded, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		golden, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(golden), string(encoded)); diff != "" {
+			t.Errorf("version %d: the sample is written another way than it was (- before, + now):\n%s", version, diff)
+		}
+		decoded, err := manifest.Decode(bytes.NewReader(golden))
+		if err != nil {
+			t.Fatal(err)
+		}
+		decoded.Checksum = "" // of the text, not of the snapshot
+		if diff := cmp.Diff(want, decoded, cmp.AllowUnexported(slot.Set{})); diff != "" {
+			t.Errorf("version %d: the golden manifest reads otherwise (- sample, + read):\n%s", version, diff)
+		}
 	}
-	golden, err := os.ReadFile(path)
+}
+
+// A manifest of version 1 has the fields of version 1 alone.
+func TestVersion1StaysStrict(t *testing.T) {
+	for want, change := range map[string]func(*manifest.Manifest){
+		"checksum: unknown field":                 func(m *manifest.Manifest) { m.Checksum = strings.Repeat("0", 64) },
+		"seal: unknown field":                     func(m *manifest.Manifest) { m.Seal = sample().Seal },
+		"resealed_from: unknown field":            func(m *manifest.Manifest) { m.ResealedFrom = sample().ResealedFrom },
+		"shard-0/slots.idx: plain: unknown field": func(m *manifest.Manifest) { m.Shards[0].SlotIndex.Plain = sample().Shards[0].SlotIndex.Plain },
+	} {
+		m := sampleV1()
+		change(m)
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := manifest.Decode(bytes.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}
+
+// Every flipped bit of a manifest is found, in the one store that has it.
+func TestFlippedBits(t *testing.T) {
+	text, err := manifest.Encode(sample())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(golden), string(encoded)); diff != "" {
-		t.Errorf("the sample is written another way than it was (- before, + now):\n%s", diff)
+	for at := range text {
+		for bit := range 8 {
+			text[at] ^= 1 << bit
+			if _, err := manifest.Decode(bytes.NewReader(text)); err == nil {
+				t.Fatalf("bit %d of byte %d was flipped, and nothing is found: %.60s", bit, at, text[max(0, at-30):])
+			}
+			text[at] ^= 1 << bit
+		}
 	}
-	decoded, err := manifest.Decode(bytes.NewReader(golden))
-	if err != nil {
-		t.Fatal(err)
+	if _, err := manifest.Decode(bytes.NewReader(text)); err != nil {
+		t.Errorf("as it was: %v", err)
 	}
-	if diff := cmp.Diff(sample(), decoded, cmp.AllowUnexported(slot.Set{})); diff != "" {
-		t.Errorf("the golden manifest reads otherwise (- sample, + read):\n%s", diff)
+}
+
+func TestContent(t *testing.T) {
+	sealed, old := sample().Shards[0].Dump.File, sampleV1().Shards[0].Dump.File
+	if sealed.Content() != sealed.Plain || old.Content() != (manifest.Plain{Bytes: old.Bytes, SHA256: old.SHA256}) {
+		t.Errorf("they hold %v and %v", sealed.Content(), old.Content())
 	}
 }
 
@@ -60,6 +112,7 @@ func TestSampleHasEveryField(t *testing.T) {
 		"replicas", "source", "node", "collect", "lag_bytes", "taken", "replication", "offset", "exact", "dump", "object",
 		"bytes", "sha256", "rdb_version", "created", "crc64", "checksum_disabled", "keys", "expiring", "max_db",
 		"used_memory", "functions", "slot_index", "stores", "findings", "code", "severity", "subject", "detail",
+		"seal", "compression", "encryption", "recipients", "plain", "resealed_from", "checksum",
 	} {
 		if !bytes.Contains(text, []byte(`"`+field+`": `)) {
 			t.Errorf("the sample has no %q", field)
@@ -69,7 +122,12 @@ func TestSampleHasEveryField(t *testing.T) {
 
 func TestRoundTrip(t *testing.T) {
 	cases := map[string]func(*manifest.Manifest){
-		"as it is":       func(*manifest.Manifest) {},
+		"as it is":     func(*manifest.Manifest) {},
+		"of version 1": func(m *manifest.Manifest) { *m = *sampleV1() },
+		"sealed by none": func(m *manifest.Manifest) {
+			*m = *sampleV1()
+			m.Version, m.Seal = 2, manifest.Seal{Compression: "none", Encryption: "none"}
+		},
 		"no findings":    func(m *manifest.Manifest) { m.Findings = nil },
 		"no keys at all": func(m *manifest.Manifest) { m.Shards[0].Dump.Keys, m.Shards[0].Dump.Expiring = 0, 0 },
 		"a primary without slots": func(m *manifest.Manifest) {
@@ -94,6 +152,7 @@ func TestRoundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			got.Checksum = "" // as above
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(slot.Set{})); diff != "" {
 				t.Errorf("- before, + after:\n%s", diff)
 			}
@@ -158,7 +217,7 @@ func TestDecodeRefuses(t *testing.T) {
 // A later version may have any fields; what must be said is that it is one.
 func TestDecodeRefusesOtherVersions(t *testing.T) {
 	cases := map[string]string{
-		"a later version":                     `{"format_version": 2, "id": "20260131T020000Z-x7k2p9"}`,
+		"a later version":                     `{"format_version": 3, "id": "20260131T020000Z-x7k2p9"}`,
 		"a later version with unknown fields": `{"sealed_with": {"age": ["age1…"]}, "format_version": 99, "shards": "elsewhere"}`,
 		"no version":                          `{"id": "20260131T020000Z-x7k2p9"}`,
 		"null":                                `null`,

@@ -18,6 +18,12 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good)
+	old, err := manifest.Encode(sampleV1())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(old)
+	f.Add(bytes.Replace(good, []byte(`"encryption": "age"`), []byte(`"encryption": "none"`), 1))
 	f.Add(good[:len(good)-3])
 	f.Add(append(bytes.Clone(good), good...))
 	f.Add(bytes.Replace(good, []byte("8192-16382"), []byte("8192-16383"), 1))

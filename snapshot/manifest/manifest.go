@@ -4,25 +4,47 @@ import (
 	"time"
 
 	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/storage/seal"
 )
 
-// Version is the format version this package writes.
-const Version = 1
+// Version is the newest format version, in which new snapshots are written.
+const Version = 2
 
 // Manifest is one snapshot of one cluster. What has no manifest is not a
 // snapshot: it is written last.
 type Manifest struct {
-	Version   int       `json:"format_version"`
-	ID        ID        `json:"id"`
-	Cluster   string    `json:"cluster"`
-	CreatedBy string    `json:"created_by"` // "slotark 0.1.0"
-	Started   time.Time `json:"started"`
-	Finished  time.Time `json:"finished"`
-	Server    Server    `json:"server"`
-	Topology  Topology  `json:"topology"`
-	Shards    []Shard   `json:"shards"` // by first slot
-	Stores    []string  `json:"stores"` // names of the stores it was meant for, the primary first
-	Findings  []Finding `json:"findings,omitempty"`
+	Version      int       `json:"format_version"`
+	ID           ID        `json:"id"`
+	ResealedFrom ID        `json:"resealed_from,omitempty"` // the snapshot whose dumps these are, sealed to others
+	Cluster      string    `json:"cluster"`
+	CreatedBy    string    `json:"created_by"` // "slotark 0.1.0"
+	Started      time.Time `json:"started"`
+	Finished     time.Time `json:"finished"`
+	Server       Server    `json:"server"`
+	Seal         Seal      `json:"seal,omitzero"` // of every object but the manifest; the zero value in version 1, which knows none
+	Topology     Topology  `json:"topology"`
+	Shards       []Shard   `json:"shards"` // by first slot
+	Stores       []string  `json:"stores"` // names of the stores it was meant for, the primary first
+	Findings     []Finding `json:"findings,omitempty"`
+	Checksum     string    `json:"checksum,omitempty"` // of the text itself: Encode computes it, Decode checks it; none in version 1
+}
+
+// Seal is what was done to the objects before they were stored. The names are
+// those of package seal.
+type Seal struct {
+	Compression string   `json:"compression"` // "zstd" or "none"
+	Encryption  string   `json:"encryption"`  // "age" or "none"
+	Recipients  []string `json:"recipients,omitempty"`
+}
+
+// Lock is the seal as package seal takes it.
+func (s Seal) Lock() seal.Lock {
+	return seal.Lock{Compression: s.Compression, Encryption: s.Encryption, Recipients: s.Recipients}
+}
+
+// SealOf records a lock.
+func SealOf(l seal.Lock) Seal {
+	return Seal{Compression: l.Compression, Encryption: l.Encryption, Recipients: l.Recipients}
 }
 
 // Server is the software that wrote the dumps.
@@ -80,9 +102,33 @@ type Replication struct {
 
 // File is one object of the snapshot.
 type File struct {
-	Object string `json:"object"` // relative to the snapshot's folder: "shard-0/dump.rdb"
-	Bytes  int64  `json:"bytes"`
+	Object string `json:"object"` // relative to the snapshot's folder: "shard-0/dump.rdb.zst.age"
+	Bytes  int64  `json:"bytes"`  // as it is stored
 	SHA256 string `json:"sha256"` // of the stored bytes, hex
+	Plain  Plain  `json:"plain,omitzero"`
+}
+
+// Plain is what a sealed object holds, once it is opened.
+type Plain struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// Content is what the object holds, whether it is sealed or stored as it is.
+func (f File) Content() Plain {
+	if f.Plain == (Plain{}) {
+		return Plain{f.Bytes, f.SHA256}
+	}
+	return f.Plain
+}
+
+// NewFile records an object by the sums of a sealing.
+func NewFile(object string, l seal.Lock, stored, plain seal.Sum) File {
+	f := File{Object: object, Bytes: stored.Bytes, SHA256: stored.SHA256}
+	if l.Sealed() {
+		f.Plain = Plain(plain)
+	}
+	return f
 }
 
 // Dump is a shard's RDB file and what inspecting it found.
@@ -125,11 +171,21 @@ func (m *Manifest) Expiring() uint64 {
 	return total
 }
 
-// Bytes is the size of all objects, less the manifest.
+// Files are all objects of the snapshot but the manifest, in the order in which
+// they are written.
+func (m *Manifest) Files() []File {
+	files := make([]File, 0, 2*len(m.Shards))
+	for _, s := range m.Shards {
+		files = append(files, s.Dump.File, s.SlotIndex)
+	}
+	return files
+}
+
+// Bytes is the size of all objects as they are stored, less the manifest.
 func (m *Manifest) Bytes() int64 {
 	var total int64
-	for _, s := range m.Shards {
-		total += s.Dump.Bytes + s.SlotIndex.Bytes
+	for _, f := range m.Files() {
+		total += f.Bytes
 	}
 	return total
 }

@@ -11,6 +11,20 @@ import (
 // instant is when the sample snapshot began.
 var instant = time.Date(2026, 1, 31, 2, 0, 0, 123456789, time.UTC)
 
+// recipient is an age public key whose identity nobody kept.
+const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+
+// sampleV1 is the sample as it was before anything was sealed.
+func sampleV1() *manifest.Manifest {
+	m := sample()
+	m.Version, m.Seal, m.ResealedFrom = 1, manifest.Seal{}, ""
+	for i, names := range [][2]string{{"shard-0/dump.rdb", "shard-0/slots.idx"}, {"shard-8192/dump.rdb", "shard-8192/slots.idx"}} {
+		m.Shards[i].Dump.Object, m.Shards[i].SlotIndex.Object = names[0], names[1]
+		m.Shards[i].Dump.Plain, m.Shards[i].SlotIndex.Plain = manifest.Plain{}, manifest.Plain{}
+	}
+	return m
+}
+
 // sample is a coherent manifest in which every field has a value of its own,
 // so that one that is lost or swapped on the way is seen. Each call returns a
 // new one.
@@ -26,6 +40,9 @@ func sample() *manifest.Manifest {
 		Started:   instant,
 		Finished:  instant.Add(90 * time.Second),
 		Server:    manifest.Server{Engine: "redis", Version: "7.0.15"},
+
+		ResealedFrom: "20260131T020000Z-b3c4d5",
+		Seal:         manifest.Seal{Compression: "zstd", Encryption: "age", Recipients: []string{recipient}},
 		Topology: manifest.Topology{
 			CurrentEpoch: 7,
 			Nodes: []manifest.Node{
@@ -41,11 +58,11 @@ func sample() *manifest.Manifest {
 				Taken:       instant.Add(2 * time.Second),
 				Replication: manifest.Replication{ID: strings.Repeat("d", 40), Offset: 4711, Exact: true},
 				Dump: manifest.Dump{
-					File:       manifest.File{Object: "shard-0/dump.rdb", Bytes: 1000, SHA256: strings.Repeat("1f", 32)},
+					File:       manifest.File{Object: "shard-0/dump.rdb.zst.age", Bytes: 1000, SHA256: strings.Repeat("1f", 32), Plain: manifest.Plain{Bytes: 3000, SHA256: strings.Repeat("a1", 32)}},
 					RDBVersion: 10, Created: instant.Add(2 * time.Second).Truncate(time.Second), CRC64: "0123456789abcdef",
 					Keys: 100, Expiring: 30, MaxDB: 1, UsedMemory: 1 << 20, Functions: 2,
 				},
-				SlotIndex: manifest.File{Object: "shard-0/slots.idx", Bytes: 70000, SHA256: strings.Repeat("2e", 32)},
+				SlotIndex: manifest.File{Object: "shard-0/slots.idx.zst.age", Bytes: 70000, SHA256: strings.Repeat("2e", 32), Plain: manifest.Plain{Bytes: 90000, SHA256: strings.Repeat("b2", 32)}},
 			},
 			{
 				Slots: high, Primary: second, ConfigEpoch: 6,
@@ -53,11 +70,11 @@ func sample() *manifest.Manifest {
 				Taken:       instant.Add(5 * time.Second),
 				Replication: manifest.Replication{ID: strings.Repeat("e", 40), Offset: 815},
 				Dump: manifest.Dump{
-					File:       manifest.File{Object: "shard-8192/dump.rdb", Bytes: 2000, SHA256: strings.Repeat("3d", 32)},
+					File:       manifest.File{Object: "shard-8192/dump.rdb.zst.age", Bytes: 2000, SHA256: strings.Repeat("3d", 32), Plain: manifest.Plain{Bytes: 4000, SHA256: strings.Repeat("c3", 32)}},
 					RDBVersion: 10, Created: instant.Add(5 * time.Second).Truncate(time.Second), CRC64: "0000000000000000",
 					ChecksumDisabled: true, Keys: 7, Expiring: 7, UsedMemory: 1 << 19,
 				},
-				SlotIndex: manifest.File{Object: "shard-8192/slots.idx", Bytes: 70001, SHA256: strings.Repeat("4c", 32)},
+				SlotIndex: manifest.File{Object: "shard-8192/slots.idx.zst.age", Bytes: 70001, SHA256: strings.Repeat("4c", 32), Plain: manifest.Plain{Bytes: 90001, SHA256: strings.Repeat("d4", 32)}},
 			},
 		},
 		Stores:   []string{"eu-west-1", "us-east-2"},

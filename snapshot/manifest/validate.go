@@ -27,8 +27,8 @@ func (m *Manifest) Validate() error {
 	var problems []error
 	report := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 
-	if m.Version != Version {
-		report("format version is %d, want %d", m.Version, Version)
+	if m.Version < 1 || m.Version > Version {
+		report("format version is %d, want 1 to %d", m.Version, Version)
 	}
 	if _, err := ParseID(string(m.ID)); err != nil {
 		problems = append(problems, err)
@@ -42,6 +42,7 @@ func (m *Manifest) Validate() error {
 	if m.Finished.Before(m.Started) {
 		report("it finished (%s) before it started (%s)", m.Finished, m.Started)
 	}
+	problems = append(problems, m.validateSeal()...)
 	problems = append(problems, m.validateSlots()...)
 	problems = append(problems, m.validateTopology()...)
 	for _, s := range m.Shards {
@@ -124,6 +125,14 @@ func (s *Shard) validate() error {
 		}
 		if f.Bytes <= 0 {
 			problems = append(problems, fmt.Errorf("shard %s: %s: size is %d bytes", s.Slots, f.Object, f.Bytes))
+		}
+		if f.Plain != (Plain{}) {
+			if sum, err := hex.DecodeString(f.Plain.SHA256); err != nil || len(sum) != 32 {
+				problems = append(problems, fmt.Errorf("shard %s: %s: plain: %q is not a SHA-256", s.Slots, f.Object, f.Plain.SHA256))
+			}
+			if f.Plain.Bytes <= 0 {
+				problems = append(problems, fmt.Errorf("shard %s: %s: plain: size is %d bytes", s.Slots, f.Object, f.Plain.Bytes))
+			}
 		}
 	}
 	if s.Dump.Expiring > s.Dump.Keys {

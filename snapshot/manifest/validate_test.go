@@ -59,11 +59,22 @@ func TestValidateFinds(t *testing.T) {
 		"object that is the folder": {func(m *m) { m.Shards[0].SlotIndex.Object = "." }, `"."`},
 		"object without a name":     {func(m *m) { m.Shards[0].Dump.Object = "" }, "it is empty"},
 		"object with a line end":    {func(m *m) { m.Shards[0].Dump.Object = "a\nb" }, "control characters"},
-		"an object of two shards":   {func(m *m) { m.Shards[1].Dump.Object = m.Shards[0].Dump.Object }, `object "shard-0/dump.rdb" is named twice`},
+		"an object of two shards":   {func(m *m) { m.Shards[1].Dump.Object = m.Shards[0].Dump.Object }, `object "shard-0/dump.rdb.zst.age" is named twice`},
 		"an empty object":           {func(m *m) { m.Shards[0].Dump.Bytes = 0 }, "size is 0 bytes"},
 		"more expiring than keys":   {func(m *m) { m.Shards[1].Dump.Expiring = 8 }, "8 keys expire of 7"},
 		"no RDB version":            {func(m *m) { m.Shards[1].Dump.RDBVersion = 0 }, "RDB version is 0"},
-		"wrong version":             {func(m *m) { m.Version = 2 }, "format version is 2, want 1"},
+		"wrong version":             {func(m *m) { m.Version = 3 }, "format version is 3, want 1 to 2"},
+		"compression unknown":       {func(m *m) { m.Seal.Compression = "lz4" }, `compression is "lz4"`},
+		"encryption unknown":        {func(m *m) { m.Seal.Encryption, m.Seal.Recipients = "gpg", nil }, `encryption is "gpg"`},
+		"encrypted to nobody":       {func(m *m) { m.Seal.Recipients = nil }, "there are 0 recipients"},
+		"recipients of nothing":     {func(m *m) { m.Seal.Encryption = "none" }, "there are 1 recipients"},
+		"a private recipient":       {func(m *m) { m.Seal.Recipients[0] = "AGE-SECRET-KEY-1QQQ" }, "recipient 1 of 1 is a private identity"},
+		"a recipient's comment":     {func(m *m) { m.Seal.Recipients[0] += " " }, "is not in its shortest form"},
+		"sealed without content":    {func(m *m) { m.Shards[0].Dump.Plain = manifest.Plain{} }, "does not say what it holds"},
+		"content without size":      {func(m *m) { m.Shards[0].Dump.Plain.Bytes = 0 }, "plain: size is 0 bytes"},
+		"content without sum":       {func(m *m) { m.Shards[1].SlotIndex.Plain.SHA256 = "1f" }, `plain: "1f" is not a SHA-256`},
+		"its own origin":            {func(m *m) { m.ResealedFrom = m.ID }, "it is its own origin"},
+		"an origin that is no id":   {func(m *m) { m.ResealedFrom = "yesterday" }, `resealed_from: "yesterday"`},
 		"finished before started":   {func(m *m) { m.Finished = m.Started.Add(-time.Nanosecond) }, "before it started"},
 		"bad id":                    {func(m *m) { m.ID = "yesterday" }, `"yesterday" is not a snapshot id`},
 		"bad cluster name":          {func(m *m) { m.Cluster = "../prod" }, `cluster name "../prod"`},
@@ -81,6 +92,15 @@ func TestValidateFinds(t *testing.T) {
 				t.Errorf("got %q, want one line with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// Content beside objects that are not sealed contradicts each of them.
+func TestValidateFindsContentOfWhatIsNotSealed(t *testing.T) {
+	m := sample()
+	m.Seal = manifest.Seal{Compression: "none", Encryption: "none"}
+	if err := m.Validate(); err == nil || strings.Count(err.Error(), "nothing is sealed") != 4 {
+		t.Errorf("got %v, want each of four objects named", err)
 	}
 }
 
