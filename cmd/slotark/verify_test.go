@@ -84,7 +84,7 @@ What comes after the damage was not read; what came before it cannot be trusted.
 	copyFixture(t, "redis-7.0.15-empty.rdb", filepath.Join(dir, "empty.rdb"))
 	slotark(t, "", "verify", filepath.Join(dir, "empty.rdb"), "--level", "parse").want(t, exitDone).wantText(t, dir, `
 empty.rdb  RDB 10, Redis 7.0.15, written 2026-11-22 18:00:39 UTC, 89 B
-  sound at level deep: it holds no key
+  sound at level parse: it holds no key
   memory    964 kB used by the server
   checksum  CRC64 92a947a095275573
 `)
@@ -254,7 +254,7 @@ func TestVerifyLevelsOfFiles(t *testing.T) {
 	writeFile(t, filepath.Join(set, "a.manifest"), "file a.1.base.rdb seq 1 type b\n")
 
 	slotark(t, "", "verify", path).want(t, exitFindings, "damaged: 1 finding", "duplicate  at byte ", `key "dup" stands in database 0 for the second time`)
-	slotark(t, "", "verify", path, "--level", "parse").want(t, exitDone, "sound at level deep", "unverifiable: it has no CRC64",
+	slotark(t, "", "verify", path, "--level", "parse").want(t, exitDone, "sound at level parse", "unverifiable: it has no CRC64",
 		"note      resize-db at byte ", "announced with 1 keys")
 	slotark(t, "", "verify", set).want(t, exitFindings, "damaged: a server does not start with it", "dump  a.1.base.rdb  at byte ", "duplicate: key", "not to be trusted")
 	slotark(t, "", "verify", set, "--level", "parse").want(t, exitDone, "sound: a server loads all of it (level parse)")
