@@ -87,9 +87,10 @@ func putEverywhere(ctx context.Context, stores []storage.Named, name string, v a
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
+	text = append(text, '\n')
 	objects, errs := make([]storage.Object, len(stores)), make([]error, len(stores))
 	inEach(ctx, stores, func(ctx context.Context, i int) {
-		objects[i], errs[i] = stores[i].Put(ctx, name, bytes.NewReader(append(text, '\n')))
+		objects[i], errs[i] = stores[i].Put(ctx, name, bytes.NewReader(text))
 	})
 	var took []witness
 	for i, err := range errs {
