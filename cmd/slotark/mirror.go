@@ -54,7 +54,7 @@ func runMirrorStatus(ctx context.Context, a *app, cmd *cobra.Command) (*catalog.
 	if err != nil {
 		return nil, err
 	}
-	repository, err := catalog.Open(ctx, s.stores)
+	repository, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func runMirrorSync(ctx context.Context, a *app, cmd *cobra.Command, o mirrorSync
 	if err != nil {
 		return nil, err
 	}
-	repository, err := catalog.Open(ctx, s.stores)
+	repository, err := s.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func TestMirrorSyncDamage(t *testing.T) {
 	slotark(t, "", args...).want(t, exitDone, "0 snapshots copied, 0 still behind")
 	slotark(t, "", "verify", "latest", "--repo", lost).want(t, exitDone, "sound at level deep")
 	slotark(t, "", append(args, "--to", "elsewhere")...).want(t, exitUsage, "no such store", "repo, good and lost").wantOneLine(t)
-	slotark(t, "", "mirror", "snc").want(t, exitUsage, "slotark mirror sync")
+	slotark(t, "", "mirror", "snc").want(t, exitUsage, "slotark mirror --help")
 }
 
 func spoil(t *testing.T, path string) {

@@ -89,6 +89,12 @@ type settings struct {
 	named  string // the cluster's name where one was given; "" otherwise
 	access *cluster.Access
 	stores []storage.Named
+	warn   func(format string, args ...any) // of what a person should know and nothing stops for
+}
+
+// warn prints a warning.
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "slotark: warning: "+format+"\n", args...)
 }
 
 // settings reads the configuration and the flags, and checks that what the
@@ -105,7 +111,7 @@ func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*se
 	if err := a.override(c, cmd.Flags()); err != nil {
 		return nil, usageError{err}
 	}
-	s := &settings{Config: c, named: c.Cluster.Name}
+	s := &settings{Config: c, named: c.Cluster.Name, warn: a.warn}
 	if c.Cluster.Name == "" {
 		c.Cluster.Name = "default"
 	}
