@@ -60,7 +60,8 @@ func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
 const commitGrace = 10 * time.Second
 
 // commit writes the manifest: to the primary store, which makes the snapshot
-// exist, then to each mirror that has everything else. Once begun it is
+// exist, then to each mirror that has everything else; where mirrors must have
+// it, to those first. Once begun it is
 // brought to its end: an interruption in between would leave a snapshot in the
 // primary and not in the mirrors, which hold all of it but these few bytes.
 func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
@@ -73,7 +74,7 @@ func (r *run) commit(ctx context.Context, m *manifest.Manifest) error {
 	}
 	ctx, done := grace.Extend(ctx, commitGrace)
 	defer done()
-	_, err = r.writer.Put(ctx, catalog.ManifestName(r.Cluster, r.id), bytes.NewReader(text))
+	_, err = r.writer.Commit(ctx, catalog.ManifestName(r.Cluster, r.id), bytes.NewReader(text))
 	return err
 }
 

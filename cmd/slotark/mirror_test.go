@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,4 +110,34 @@ func spoil(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	rewrite(t, path, damages(whole)[0].bytes)
+}
+
+// TestRequire fails a snapshot whose mirror must have it and cannot be reached,
+// before and while it is taken.
+func TestRequire(t *testing.T) {
+	c := slowCluster(t)
+	west := s3test.Start(t)
+	repo := filepath.Join(t.TempDir(), "repo")
+	args := []string{"snapshot", "--node", c.Addrs()[0], "--repo", repo, "--mirror", west.URL(west.Bucket(t, "require"), "") + "&name=west"}
+	slotark(t, password, append(args, "--require", "3")...).want(t, exitUsage, "--require", "want a number from 1 to 2").wantOneLine(t)
+	slotark(t, password, append(args, "--require", "some")...).want(t, exitUsage, "want primary, all, or a number of stores").wantOneLine(t)
+	slotark(t, password, append(args, "--require", "all")...).want(t, exitDone, "is whole", "west stored")
+	whole := objects(t, repo)
+
+	began := make(chan outcome, 1)
+	cmd := command(t.Context(), password, append(args, "--require", "2")...)
+	go func() { began <- finish(t, cmd) }()
+	clustertest.Eventually(t, runLimit, func(context.Context) error {
+		if len(west.Uploads(t, "require")) == 0 && len(objects(t, repo)) == len(whole) {
+			return errors.New("nothing is under way yet")
+		}
+		return nil
+	})
+	west.Stop()
+	(<-began).want(t, exitFailed, "too few stores", "west").wantOneLine(t)
+	if left := objects(t, repo); !slices.Equal(left, whole) {
+		t.Errorf("a snapshot that failed left %q, before there was %q", left, whole)
+	}
+	slotark(t, password, append(args, "--require", "all")...).want(t, exitFailed, "too few stores", "2 must have the snapshot, 1 of 2 are ready").wantOneLine(t)
+	slotark(t, password, append(args, "--require", "primary")...).want(t, exitFindings, "is whole", "west BEHIND")
 }

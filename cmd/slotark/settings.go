@@ -41,6 +41,7 @@ type flags struct {
 	timeout      time.Duration
 	repo         string
 	mirrors      []string
+	require      string
 	collect      string
 	prefer       string
 	dataDirs     []string
@@ -69,6 +70,7 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 // addCaptureFlags are those of the verbs that take snapshots.
 func (a *app) addCaptureFlags(set *pflag.FlagSet) {
 	f := &a.flags
+	set.StringVar(&f.require, "require", "", "how many stores must have the whole snapshot, or it fails: primary, all, or a number `N`, the primary among them (default primary)")
 	set.StringVar(&f.collect, "collect", "", "how to get the dumps: bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
 	set.StringVar(&f.prefer, "prefer", "", "which node of a shard to ask: replica or primary (default replica)")
 	set.StringSliceVar(&f.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
@@ -147,6 +149,7 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	overrideText("user", f.user, &c.Cluster.Username)
 	overrideText("password-file", f.passwordFile, &c.Cluster.PasswordFile)
 	overrideText("repo", f.repo, &c.Repository.Primary)
+	overrideText("require", f.require, &c.Repository.Require)
 	overrideText("collect", f.collect, &c.Snapshot.Collect)
 	if given("node") {
 		c.Cluster.Nodes = f.nodes
@@ -180,7 +183,7 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 // flagOf names the flag by which a setting is given.
 var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
-	"repository.primary": "repo", "repository.mirrors": "mirror", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
+	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
 	"drill.runtime": "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
 	"schedule.prune": "prune-schedule", "retention.keep_last": "keep-last", "retention.keep_hourly": "keep-hourly", "retention.keep_daily": "keep-daily",
 	"retention.keep_weekly": "keep-weekly", "retention.keep_monthly": "keep-monthly", "retention.keep_yearly": "keep-yearly",

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slotark/slotark/snapshot"
+	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/spf13/cobra"
 )
@@ -64,8 +65,10 @@ func runSnapshot(ctx context.Context, a *app, cmd *cobra.Command, o snapshotOpti
 // snapshotOptions is what the settings say of taking snapshots; serve's
 // scheduled ones are taken with the same.
 func (s *settings) snapshotOptions() snapshot.Options {
+	required, _ := s.Repository.Required() // checked with the rest of the configuration
 	return snapshot.Options{
-		Cluster: s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
+		Mirroring: catalog.Mirroring{Require: required},
+		Cluster:   s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
 		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Primary: !s.Snapshot.PreferReplica,
 		MaxLag: int64(s.Snapshot.MaxLag), Limit: s.Snapshot.Timeout, Build: "slotark " + version,
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -45,6 +46,27 @@ type TLS struct {
 type Repository struct {
 	Primary string   `yaml:"primary"`
 	Mirrors []string `yaml:"mirrors"`
+	Require string   `yaml:"require"` // how many must have a snapshot: "primary", "all" or a number
+}
+
+// Required is how many stores must have the whole of a snapshot, the primary
+// among them.
+func (r Repository) Required() (int, error) {
+	stores := 1 + len(r.Mirrors)
+	switch r.Require {
+	case "", "primary":
+		return 1, nil
+	case "all":
+		return stores, nil
+	}
+	n, err := strconv.Atoi(r.Require)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q: want primary, all, or a number of stores", r.Require)
+	case n < 1 || n > stores:
+		return 0, fmt.Errorf("%d of %d stores: want a number from 1 to %d", n, stores, stores)
+	}
+	return n, nil
 }
 
 // Snapshot is how snapshots are taken.
@@ -89,11 +111,12 @@ type Schedule struct {
 // Default is what holds where there is no file, or the file says nothing.
 func Default() *Config {
 	return &Config{
-		Cluster:   Cluster{Timeout: 5 * time.Second},
-		Snapshot:  Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
-		Drill:     Drill{Runtime: "auto", Timeout: time.Hour},
-		Retention: Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
-		Schedule:  Schedule{TimeZone: "UTC"},
+		Cluster:    Cluster{Timeout: 5 * time.Second},
+		Repository: Repository{Require: "primary"},
+		Snapshot:   Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
+		Drill:      Drill{Runtime: "auto", Timeout: time.Hour},
+		Retention:  Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
+		Schedule:   Schedule{TimeZone: "UTC"},
 	}
 }
 

@@ -99,6 +99,9 @@ func (v *validator) repository(r *Repository) {
 	for i, mirror := range r.Mirrors {
 		check(fmt.Sprintf("repository.mirrors[%d]", i), mirror)
 	}
+	if _, err := r.Required(); err != nil {
+		v.report("repository.require", "%v", err)
+	}
 }
 
 // location checks a store's URL as far as no store has to be asked. A URL that

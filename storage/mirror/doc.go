@@ -4,7 +4,9 @@
 // Invariant: an object is in a mirror only if it is in the primary, and a
 // mirror that has missed one object of a [Writer] gets none of its later
 // ones. Since a snapshot's manifest is its last object, a mirror that holds
-// the manifest holds the whole snapshot.
+// the manifest holds the whole snapshot. Where a number of stores must have
+// it, [Writer.Commit] turns the order of that last object round: it is in the
+// primary only if it is in as many mirrors.
 //
 // How a Put works:
 //

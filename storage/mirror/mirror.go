@@ -14,6 +14,9 @@ import (
 var (
 	// ErrStalled is why a mirror was dropped that took no bytes for too long.
 	ErrStalled = errors.New("the store stalled")
+	// ErrTooFew is returned by Put when fewer stores are left than must have
+	// every object.
+	ErrTooFew = errors.New("too few stores can have it")
 	// ErrAborted is returned by Put after Abort.
 	ErrAborted = errors.New("the writer was aborted")
 
@@ -33,6 +36,9 @@ const (
 type Set struct {
 	Primary storage.Named
 	Mirrors []storage.Named
+	// Require is how many stores, the primary among them, must have every
+	// object: with fewer left, Put fails. 0 is 1, the primary alone.
+	Require int
 	// StallTimeout is how long a mirror may hold up the others by not taking
 	// the next chunk of 256 KiB before it is dropped. 0 = one minute. How long
 	// the primary may take is its own affair: without it there is no object.
@@ -41,7 +47,7 @@ type Set struct {
 
 // Begin returns a writer for the objects of one snapshot.
 func (s Set) Begin() *Writer {
-	w := &Writer{stall: s.StallTimeout, primary: newMember(s.Primary)}
+	w := &Writer{stall: s.StallTimeout, require: s.Require, primary: newMember(s.Primary)}
 	if w.stall <= 0 {
 		w.stall = defaultStall
 	}
@@ -54,6 +60,7 @@ func (s Set) Begin() *Writer {
 // Writer puts objects that belong together. It is safe for concurrent use.
 type Writer struct {
 	stall   time.Duration
+	require int
 	primary *member
 	mirrors []*member
 
@@ -105,7 +112,24 @@ func (w *Writer) check() error {
 	if w.aborted {
 		return ErrAborted
 	}
-	return nil
+	return w.enough()
+}
+
+// enough is an error once fewer stores are left than must have every object.
+func (w *Writer) enough() error {
+	left := 1
+	var reasons []error
+	for _, m := range w.mirrors {
+		if !m.out() {
+			left++
+			continue
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", m.Name, m.outcome()))
+	}
+	if left >= w.require {
+		return nil
+	}
+	return fmt.Errorf("%w: %d must, %d of %d can: %w", ErrTooFew, w.require, left, 1+len(w.mirrors), errors.Join(reasons...))
 }
 
 // member is one store and what this writer knows of it.

@@ -12,6 +12,7 @@ import (
 
 // fan is one Put on its way to all stores.
 type fan struct {
+	writer  *Writer
 	name    string
 	stall   time.Duration
 	primary *feed
@@ -22,34 +23,78 @@ type fan struct {
 
 // Put stores body in the primary and in every mirror that was not dropped.
 //
-// It returns nil if and only if the primary has the object; what became of
-// the mirrors is told by Outcomes. After an error no store has it. An error
-// of body comes back wrapped and is held against no store: the same name may
-// be put again. When ctx ends, body must end too, as a connection does.
+// It returns nil only if the primary has the object and as many stores as must;
+// what became of each mirror is told by Outcomes. After an error no store has
+// it, but where a mirror that must have it failed at the very end: then Abort
+// deletes it. An error of body comes back wrapped and is held against no store:
+// the same name may be put again. When ctx ends, body must end too, as a
+// connection does.
 func (w *Writer) Put(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
-	if err := w.check(); err != nil {
-		return storage.Object{}, fmt.Errorf("put %s: %w", name, err)
+	f, err := w.begin(ctx, name)
+	if err != nil {
+		return storage.Object{}, err
 	}
-	if ctx.Err() != nil {
-		return storage.Object{}, fmt.Errorf("put %s: %w", name, context.Cause(ctx))
-	}
-	f := &fan{name: name, stall: w.stall, primary: startFeed(ctx, w.primary, name)}
-	for _, m := range w.mirrors {
-		if !m.out() {
-			f.mirrors = append(f.mirrors, startFeed(ctx, m, name))
-		}
-	}
-	err := f.pump(ctx, body)
-	if err == nil {
+	if err = f.pump(ctx, body); err == nil {
 		err = f.commitPrimary()
 	}
 	if err != nil {
 		f.abort(err)
 		return storage.Object{}, err
 	}
-	w.primary.storedObject(name)
 	f.commitMirrors(ctx)
+	f.end()
+	return f.primary.object, f.enough()
+}
+
+// Commit is Put for the object that makes the others count, the last one. Where
+// mirrors must have it, they are told of its end before the primary is: that it
+// is in the primary then says that it is in as many stores as must have it.
+// After an error Abort deletes what mirrors have of it.
+func (w *Writer) Commit(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
+	if w.require <= 1 {
+		return w.Put(ctx, name, body)
+	}
+	f, err := w.begin(ctx, name)
+	if err != nil {
+		return storage.Object{}, err
+	}
+	if err = f.pump(ctx, body); err == nil {
+		f.commitMirrors(ctx)
+		if err = f.enough(); err == nil {
+			err = f.commitPrimary()
+		}
+	}
+	if err != nil {
+		f.abort(err)
+		return storage.Object{}, err
+	}
+	f.end()
 	return f.primary.object, nil
+}
+
+// begin starts each store's Put.
+func (w *Writer) begin(ctx context.Context, name string) (*fan, error) {
+	if err := w.check(); err != nil {
+		return nil, fmt.Errorf("put %s: %w", name, err)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("put %s: %w", name, context.Cause(ctx))
+	}
+	f := &fan{writer: w, name: name, stall: w.stall, primary: startFeed(ctx, w.primary, name)}
+	for _, m := range w.mirrors {
+		if !m.out() {
+			f.mirrors = append(f.mirrors, startFeed(ctx, m, name))
+		}
+	}
+	return f, nil
+}
+
+// enough is an error once fewer stores are left than must have the object.
+func (f *fan) enough() error {
+	if err := f.writer.enough(); err != nil {
+		return fmt.Errorf("put %s: %w", f.name, err)
+	}
+	return nil
 }
 
 // pump hands the body to all feeds, up to its io.EOF.
@@ -63,6 +108,9 @@ func (f *fan) pump(ctx context.Context, body io.Reader) error {
 		f.sent += int64(len(c.data))
 		err := f.deliver(ctx, c)
 		c.release()
+		if err == nil {
+			err = f.enough()
+		}
 		switch {
 		case err != nil:
 			return err
@@ -147,6 +195,7 @@ func (f *fan) commitPrimary() error {
 		f.primary.member.failedObject(f.name, err)
 		return err
 	}
+	f.primary.member.storedObject(f.name)
 	return nil
 }
 
@@ -207,6 +256,10 @@ func (f *fan) commitMirrors(ctx context.Context) {
 			m.member.drop(f.whyCancelled(m, nil))
 		}
 	}
+}
+
+// end frees what the Puts' contexts hold, when all of them have ended.
+func (f *fan) end() {
 	f.primary.cancel(nil)
 	for _, m := range f.mirrors {
 		m.cancel(nil)
