@@ -67,7 +67,7 @@ func runSnapshot(ctx context.Context, a *app, cmd *cobra.Command, o snapshotOpti
 func (s *settings) snapshotOptions() snapshot.Options {
 	required, _ := s.Repository.Required() // checked with the rest of the configuration
 	return snapshot.Options{
-		Mirroring: catalog.Mirroring{Require: required},
+		Mirroring: catalog.Mirroring{Require: required, Patience: s.Repository.MirrorPatience},
 		Cluster:   s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
 		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Primary: !s.Snapshot.PreferReplica,
 		MaxLag: int64(s.Snapshot.MaxLag), Limit: s.Snapshot.Timeout, Build: "slotark " + version,

@@ -47,6 +47,8 @@ type Repository struct {
 	Primary string   `yaml:"primary"`
 	Mirrors []string `yaml:"mirrors"`
 	Require string   `yaml:"require"` // how many must have a snapshot: "primary", "all" or a number
+	// How long in all a mirror may hold a snapshot up before it is left behind.
+	MirrorPatience time.Duration `yaml:"mirror_patience"`
 }
 
 // Required is how many stores must have the whole of a snapshot, the primary
@@ -112,7 +114,7 @@ type Schedule struct {
 func Default() *Config {
 	return &Config{
 		Cluster:    Cluster{Timeout: 5 * time.Second},
-		Repository: Repository{Require: "primary"},
+		Repository: Repository{Require: "primary", MirrorPatience: 10 * time.Minute},
 		Snapshot:   Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
 		Drill:      Drill{Runtime: "auto", Timeout: time.Hour},
 		Retention:  Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},

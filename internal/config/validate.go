@@ -102,6 +102,7 @@ func (v *validator) repository(r *Repository) {
 	if _, err := r.Required(); err != nil {
 		v.report("repository.require", "%v", err)
 	}
+	v.positive("repository.mirror_patience", r.MirrorPatience)
 }
 
 // location checks a store's URL as far as no store has to be asked. A URL that

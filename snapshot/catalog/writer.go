@@ -25,7 +25,7 @@ type Mirroring struct {
 // Begin starts writing one snapshot. Mirrors that could not be made ready get
 // nothing and are named in Outcomes; it is an error if too few are left.
 func (r *Repository) Begin(o Mirroring) (*Writer, error) {
-	set := mirror.Set{Primary: r.stores[0], Require: o.Require}
+	set := mirror.Set{Primary: r.stores[0], Require: o.Require, Patience: o.Patience}
 	w := &Writer{}
 	var reasons []error
 	for _, store := range r.stores[1:] {
