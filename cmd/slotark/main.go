@@ -78,7 +78,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	running, stop := context.WithCancel(ctx)
+	err := root.ExecuteContext(running)
+	stop()
+	app.limits.watching.Wait()
 	// What is wrong with a flag ends the parsing, perhaps before it came here.
 	app.json = app.json || slices.Contains(args, "--json")
 	code := exitCode(ctx, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/limit"
 	"github.com/slotark/slotark/storage/location"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,6 +26,7 @@ type app struct {
 	terminal       *os.File // where progress is drawn; nil where nowhere
 	json           bool
 	flags          flags
+	limits         limits
 }
 
 // flags are what most verbs share. Each has its place in the configuration
@@ -131,7 +133,7 @@ func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*se
 		return nil, usageError{err}
 	}
 	if needs&needStores != 0 {
-		s.stores, err = openStores(ctx, c)
+		s.stores, err = a.openStores(ctx, c)
 	}
 	return s, err
 }
@@ -256,7 +258,7 @@ func (a *app) password(c config.Cluster) (string, error) {
 
 // openStores opens the primary and the mirrors, and gives each a name of its
 // own. It is the one place where stores are stacked.
-func openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
+func (a *app) openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
 	var stores []storage.Named
 	taken := map[string]bool{}
 	for _, url := range append([]string{c.Repository.Primary}, c.Repository.Mirrors...) {
@@ -268,8 +270,13 @@ func openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) 
 			store.Name = fmt.Sprintf("%s-%d", strings.TrimSuffix(store.Name, fmt.Sprintf("-%d", n-1)), n)
 		}
 		taken[store.Name] = true
+		store.Store = limit.New(store.Store, a.limits.of(store.Name))
 		stores = append(stores, store)
 	}
+	if err := a.limits.apply(c.Repository.Limits); err != nil {
+		return nil, usageError{err}
+	}
+	a.limits.watch(ctx, a)
 	return stores, nil
 }
 

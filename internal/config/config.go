@@ -49,6 +49,15 @@ type Repository struct {
 	Require string   `yaml:"require"` // how many must have a snapshot: "primary", "all" or a number
 	// How long in all a mirror may hold a snapshot up before it is left behind.
 	MirrorPatience time.Duration `yaml:"mirror_patience"`
+	// Limits are by the stores' names. They are read again while a verb runs.
+	Limits map[string]Limit `yaml:"limits"`
+}
+
+// Limit is how many bytes a second may go into a store and come out of it. 0 is
+// no limit.
+type Limit struct {
+	Put Size `yaml:"put"`
+	Get Size `yaml:"get"`
 }
 
 // Required is how many stores must have the whole of a snapshot, the primary
