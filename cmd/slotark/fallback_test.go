@@ -82,7 +82,7 @@ func TestPrimaryFreezesUnderARestore(t *testing.T) {
 	bucket := east.Bucket(t, "freezes")
 	mirror := []string{"--mirror", west.URL(west.Bucket(t, "freezes"), "") + "&name=west"}
 	slotark(t, password, append(mirror, "snapshot", "--node", c.Addrs()[0], "--repo", east.URL(bucket, ""))...).want(t, exitDone)
-	through := &s3test.Server{Endpoint: "http://" + hangingProxy(t, strings.TrimPrefix(east.Endpoint, "http://"), 1<<20), Region: east.Region}
+	through := &s3test.Server{Endpoint: badLine(t, east, 1<<20, hangs), Region: east.Region}
 	targets := emptyNodes(t, 3)
 	began := time.Now()
 	slotark(t, password, append(mirror, "restore", "latest", "--to", strings.Join(targets, ","), "--repo", through.URL(bucket, ""))...).
@@ -90,9 +90,9 @@ func TestPrimaryFreezesUnderARestore(t *testing.T) {
 	t.Logf("it took %s", time.Since(began).Round(time.Millisecond))
 }
 
-// hangingProxy passes on so many bytes of answers on each connection, and then
-// nothing more, without closing it.
-func hangingProxy(t *testing.T, server string, after int64) string {
+// badLine is the endpoint of a server behind a line that passes on so many bytes
+// of answers on each connection and then does something else.
+func badLine(t *testing.T, server *s3test.Server, after int64, then func(client, upstream net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -111,13 +111,17 @@ func hangingProxy(t *testing.T, server string, after int64) string {
 			if err != nil {
 				return // closed: the test is over
 			}
-			upstream, err := net.Dial("tcp", server)
+			upstream, err := net.Dial("tcp", strings.TrimPrefix(server.Endpoint, "http://"))
 			if err != nil {
 				client.Close()
 				continue
 			}
 			connections.Go(func() { io.Copy(upstream, client) })
-			connections.Go(func() { io.CopyN(client, upstream, after) })
+			connections.Go(func() {
+				if _, err := io.CopyN(client, upstream, after); err == nil {
+					then(client, upstream)
+				}
+			})
 			connections.Go(func() {
 				<-over
 				client.Close()
@@ -125,5 +129,25 @@ func hangingProxy(t *testing.T, server string, after int64) string {
 			})
 		}
 	})
-	return listener.Addr().String()
+	return "http://" + listener.Addr().String()
+}
+
+// hangs keeps the connection and passes on nothing more.
+func hangs(net.Conn, net.Conn) {}
+
+func cuts(client, upstream net.Conn) {
+	client.Close()
+	upstream.Close()
+}
+
+// flips changes one bit and passes on the rest.
+func flips(client, upstream net.Conn) {
+	one := make([]byte, 1)
+	if _, err := io.ReadFull(upstream, one); err != nil {
+		return
+	}
+	one[0] ^= 1
+	if _, err := client.Write(one); err == nil {
+		io.Copy(client, upstream)
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,6 +111,26 @@ func spoil(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	rewrite(t, path, damages(whole)[0].bytes)
+}
+
+// A copy that breaks on a line that hangs, cuts or flips is refused, and the
+// other region's is taken.
+func TestMirrorSyncOverBadLines(t *testing.T) {
+	c := slowCluster(t)
+	east, west := s3test.Start(t), s3test.Start(t)
+	bucket := east.Bucket(t, "lines")
+	good := []string{"--mirror", west.URL(west.Bucket(t, "lines"), "") + "&name=west"}
+	slotark(t, password, append(good, "snapshot", "--node", c.Addrs()[0], "--repo", east.URL(bucket, ""))...).want(t, exitDone)
+	for name, then := range map[string]func(client, upstream net.Conn){"hangs": hangs, "cuts": cuts, "flips": flips} {
+		t.Run(name, func(t *testing.T) {
+			third := filepath.Join(t.TempDir(), "third")
+			through := &s3test.Server{Endpoint: badLine(t, east, 1<<20, then), Region: east.Region}
+			args := append(slices.Clone(good), "--mirror", third, "--repo", through.URL(bucket, "")+"&name=east")
+			slotark(t, "", append(args, "mirror", "sync", "--to", "third", "--json")...).
+				want(t, exitFindings, `"outcome":"copied"`, `"code":"source-`, `"severity":"error","subject":"east: shard-`)
+			slotark(t, "", "verify", "latest", "--repo", third).want(t, exitDone, "sound at level deep")
+		})
+	}
 }
 
 // TestRequire fails a snapshot whose mirror must have it and cannot be reached,

@@ -168,7 +168,11 @@ func (c *copying) object(ctx context.Context, file manifest.File) error {
 			return err
 		}
 		// Another store's copy may be better. That this one is bad is said.
-		c.wrong("source-damaged", store, file, err)
+		code := "source-unreadable"
+		if errors.Is(err, ErrDamaged) {
+			code = "source-damaged"
+		}
+		c.wrong(code, store, file, err)
 	}
 	return fmt.Errorf("%s: no store that may be read has a copy that is as the manifest says", file.Object)
 }
