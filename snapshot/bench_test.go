@@ -125,7 +125,11 @@ func sealInto(b *testing.B, dump string, key *age.X25519Identity, opened *cost) 
 		b.Fatal(err)
 	}
 	defer source.Close()
-	id, writer := manifest.NewID(clock.Now()), repository.Begin()
+	id := manifest.NewID(clock.Now())
+	writer, err := repository.Begin(catalog.Mirroring{})
+	if err != nil {
+		b.Fatal(err)
+	}
 	var file manifest.File
 	took := measured(func() {
 		file, err = putSealed(b.Context(), writer, catalog.Folder("bench", id), dumpObject(slot.Full()), sealer, source)

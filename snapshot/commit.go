@@ -61,8 +61,9 @@ func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
 // interrupted while it is written.
 const commitGrace = 10 * time.Second
 
-// commitManifest writes the manifest: to the primary store, which makes the
-// snapshot exist, then to each mirror that has everything else. Once begun it is
+// commitManifest writes the manifest: to the primary store, which makes the snapshot
+// exist, then to each mirror that has everything else; where mirrors must have
+// it, to those first. Once begun it is
 // brought to its end: an interruption in between would leave a snapshot in the
 // primary and not in the mirrors, which hold all of it but these few bytes.
 func commitManifest(ctx context.Context, w *catalog.Writer, m *manifest.Manifest) error {
@@ -75,7 +76,7 @@ func commitManifest(ctx context.Context, w *catalog.Writer, m *manifest.Manifest
 	}
 	ctx, done := grace.Extend(ctx, commitGrace)
 	defer done()
-	_, err = w.Put(ctx, catalog.ManifestName(m.Cluster, m.ID), bytes.NewReader(text))
+	_, err = w.Commit(ctx, catalog.ManifestName(m.Cluster, m.ID), bytes.NewReader(text))
 	return err
 }
 

@@ -16,7 +16,8 @@
 //     it was found sound and sealed, so a damaged dump never becomes an object.
 //     What the inspection saw of each slot, digests included, is its slot index.
 //  4. topology again: it must be what it was.
-//  5. manifest, last: to the primary, then to each mirror that has everything.
+//  5. manifest, last: to the primary, then to each mirror that has everything;
+//     where mirrors must have it, to those first.
 //
 // Whatever stops it removes what was put.
 package snapshot

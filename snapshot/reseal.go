@@ -22,9 +22,11 @@ type ResealOptions struct {
 	Snapshot *catalog.Snapshot // unlocked
 	Stores   []storage.Named   // the primary first
 	Sealer   *seal.Sealer      // to whom; compression stays what it is
-	Parallel int               // shards at once; 0 is DefaultParallel
-	Build    string            // "slotark 0.1.0", for the manifest
-	Progress progress.Func
+	// Mirroring is what is asked of the mirrors, as when a snapshot is taken.
+	Mirroring catalog.Mirroring
+	Parallel  int    // shards at once; 0 is DefaultParallel
+	Build     string // "slotark 0.1.0", for the manifest
+	Progress  progress.Func
 }
 
 // Resealed is what sealing again came to.
@@ -52,7 +54,10 @@ func Reseal(ctx context.Context, o ResealOptions) (_ *Resealed, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newResealing(o, repository)
+	r := newResealing(o)
+	if r.writer, err = repository.Begin(o.Mirroring); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = abort(ctx, r.writer, r.folder(), err)
@@ -77,7 +82,7 @@ type resealing struct {
 	writer   *catalog.Writer
 }
 
-func newResealing(o ResealOptions, repository *catalog.Repository) *resealing {
+func newResealing(o ResealOptions) *resealing {
 	if o.Parallel == 0 {
 		o.Parallel = DefaultParallel
 	}
@@ -94,7 +99,7 @@ func newResealing(o ResealOptions, repository *catalog.Repository) *resealing {
 	for _, s := range o.Stores {
 		m.Stores = append(m.Stores, s.Name)
 	}
-	return &resealing{ResealOptions: o, manifest: &m, writer: repository.Begin()}
+	return &resealing{ResealOptions: o, manifest: &m}
 }
 
 // idTries bounds the search for a later id, which an id near the end of its

@@ -29,21 +29,22 @@ var ErrDisturbed = errors.New("the cluster changed during the snapshot")
 
 // Options says what to capture and where to put it.
 type Options struct {
-	Cluster  string // the name it is kept under
-	Seeds    []string
-	Access   *cluster.Access
-	Stores   []storage.Named   // the primary first
-	Sealer   *seal.Sealer      // of every object but the manifest; nil leaves them as they are
-	Collect  string            // one of the Collect constants; "" is auto
-	Folders  map[string]string // node address → its data folder as seen from here
-	Primary  bool              // take every dump from the primary, though a replica could give it
-	MaxLag   int64             // bytes a replica may be behind; 0 is DefaultMaxLag
-	Parallel int               // shards captured at once; 0 is DefaultParallel
-	Limit    time.Duration     // for the whole; 0 is no limit
-	DryRun   bool              // stop before anything is asked of a node or put into a store
-	Build    string            // "slotark 0.1.0", for the manifest
-	Progress progress.Func
-	Now      func() time.Time // nil is the system's clock
+	Cluster   string // the name it is kept under
+	Seeds     []string
+	Access    *cluster.Access
+	Stores    []storage.Named // the primary first
+	Mirroring catalog.Mirroring
+	Sealer    *seal.Sealer      // of every object but the manifest; nil leaves them as they are
+	Collect   string            // one of the Collect constants; "" is auto
+	Folders   map[string]string // node address → its data folder as seen from here
+	Primary   bool              // take every dump from the primary, though a replica could give it
+	MaxLag    int64             // bytes a replica may be behind; 0 is DefaultMaxLag
+	Parallel  int               // shards captured at once; 0 is DefaultParallel
+	Limit     time.Duration     // for the whole; 0 is no limit
+	DryRun    bool              // stop before anything is asked of a node or put into a store
+	Build     string            // "slotark 0.1.0", for the manifest
+	Progress  progress.Func
+	Now       func() time.Time // nil is the system's clock
 }
 
 // Defaults of Options.
@@ -106,7 +107,9 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	run.writer = repository.Begin()
+	if run.writer, err = repository.Begin(o.Mirroring); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = abort(ctx, run.writer, catalog.Folder(o.Cluster, run.id), err)

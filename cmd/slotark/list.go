@@ -41,7 +41,7 @@ func runList(ctx context.Context, a *app, cmd *cobra.Command) (*settings, []cata
 	if err != nil {
 		return nil, nil, err
 	}
-	repository, err := catalog.Open(ctx, s.stores)
+	repository, err := s.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

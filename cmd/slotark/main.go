@@ -81,7 +81,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	running, stop := context.WithCancel(ctx)
+	err := root.ExecuteContext(running)
+	stop()
+	app.limits.watching.Wait()
 	// What is wrong with a flag ends the parsing, perhaps before it came here.
 	app.json = app.json || slices.Contains(args, "--json")
 	code := exitCode(ctx, err)
@@ -187,6 +190,6 @@ them whole, keeps them in one or more stores, and restores them.
 	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
-		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newServeCommand(a), newVersionCommand(a))
+		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newMirrorCommand(a), newServeCommand(a), newVersionCommand(a))
 	return root
 }

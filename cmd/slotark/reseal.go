@@ -91,7 +91,7 @@ func (s *settings) reseal(ctx context.Context, a *app, old *catalog.Snapshot, se
 	show := newDisplay(a.terminal, a.json)
 	defer show.Close()
 	return snapshot.Reseal(ctx, snapshot.ResealOptions{
-		Snapshot: old, Stores: s.stores, Sealer: sealer, Build: "slotark " + version, Progress: show.Func(),
+		Snapshot: old, Stores: s.stores, Sealer: sealer, Mirroring: s.mirroring(), Build: "slotark " + version, Progress: show.Func(),
 	})
 }
 

@@ -156,7 +156,8 @@ func (srv *server) drill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	repository, err := catalog.Open(ctx, s.stores)
+	s.warn = func(format string, args ...any) { srv.log.Warn(fmt.Sprintf(format, args...)) }
+	repository, err := s.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/limit"
 	"github.com/slotark/slotark/storage/location"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -25,6 +26,7 @@ type app struct {
 	terminal       *os.File // where progress is drawn; nil where nowhere
 	json           bool
 	flags          flags
+	limits         limits
 }
 
 // flags are what most verbs share. Each has its place in the configuration
@@ -41,6 +43,7 @@ type flags struct {
 	timeout      time.Duration
 	repo         string
 	mirrors      []string
+	require      string
 	collect      string
 	prefer       string
 	dataDirs     []string
@@ -72,6 +75,7 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 // addCaptureFlags are those of the verbs that take snapshots.
 func (a *app) addCaptureFlags(set *pflag.FlagSet) {
 	f := &a.flags
+	set.StringVar(&f.require, "require", "", "how many stores must have the whole snapshot, or it fails: primary, all, or a number `N`, the primary among them (default primary)")
 	set.StringVar(&f.collect, "collect", "", "how to get the dumps: bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
 	set.StringVar(&f.prefer, "prefer", "", "which node of a shard to ask: replica or primary (default replica)")
 	set.StringSliceVar(&f.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
@@ -107,6 +111,12 @@ type settings struct {
 	named  string // the cluster's name where one was given; "" otherwise
 	access *cluster.Access
 	stores []storage.Named
+	warn   func(format string, args ...any) // of what a person should know and nothing stops for
+}
+
+// warn prints a warning.
+func (a *app) warn(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "slotark: warning: "+format+"\n", args...)
 }
 
 // settings reads the configuration and the flags, and checks that what the
@@ -123,7 +133,7 @@ func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*se
 	if err := a.override(c, cmd.Flags()); err != nil {
 		return nil, usageError{err}
 	}
-	s := &settings{Config: c, named: c.Cluster.Name}
+	s := &settings{Config: c, named: c.Cluster.Name, warn: a.warn}
 	if c.Cluster.Name == "" {
 		c.Cluster.Name = "default"
 	}
@@ -141,7 +151,7 @@ func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*se
 		return nil, usageError{err}
 	}
 	if needs&needStores != 0 {
-		s.stores, err = openStores(ctx, c)
+		s.stores, err = a.openStores(ctx, c)
 	}
 	return s, err
 }
@@ -159,6 +169,7 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	overrideText("user", f.user, &c.Cluster.Username)
 	overrideText("password-file", f.passwordFile, &c.Cluster.PasswordFile)
 	overrideText("repo", f.repo, &c.Repository.Primary)
+	overrideText("require", f.require, &c.Repository.Require)
 	overrideText("collect", f.collect, &c.Snapshot.Collect)
 	overrideText("compression", f.seal.Compression, &c.Repository.Seal.Compression)
 	overrideText("compression-level", f.seal.Level, &c.Repository.Seal.Level)
@@ -206,7 +217,7 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 // flagOf names the flag by which a setting is given.
 var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
-	"repository.primary": "repo", "repository.mirrors": "mirror", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
+	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
 	"repository.seal.compression": "compression", "repository.seal.level": "compression-level", "repository.seal.window": "compression-window",
 	"repository.seal.recipients": "recipient",
 	"drill.runtime":              "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
@@ -281,7 +292,7 @@ func (a *app) password(c config.Cluster) (string, error) {
 
 // openStores opens the primary and the mirrors, and gives each a name of its
 // own. It is the one place where stores are stacked.
-func openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
+func (a *app) openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
 	var stores []storage.Named
 	taken := map[string]bool{}
 	for _, url := range append([]string{c.Repository.Primary}, c.Repository.Mirrors...) {
@@ -293,8 +304,13 @@ func openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) 
 			store.Name = fmt.Sprintf("%s-%d", strings.TrimSuffix(store.Name, fmt.Sprintf("-%d", n-1)), n)
 		}
 		taken[store.Name] = true
+		store.Store = limit.New(store.Store, a.limits.of(store.Name))
 		stores = append(stores, store)
 	}
+	if err := a.limits.apply(c.Repository.Limits); err != nil {
+		return nil, usageError{err}
+	}
+	a.limits.watch(ctx, a)
 	return stores, nil
 }
 

@@ -70,9 +70,21 @@ func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string, slots 
 	return repository, snapshot, err
 }
 
+// open opens the repository for reading, and says which stores do not answer.
+func (s *settings) open(ctx context.Context) (*catalog.Repository, error) {
+	repository, err := catalog.Open(ctx, s.stores)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range repository.Silent() {
+		s.warn("%s does not answer, and what is read comes from the other stores: %s", p.Store, oneLine(p.Err))
+	}
+	return repository, nil
+}
+
 // find opens the repository and one snapshot of it.
 func (s *settings) find(ctx context.Context, ref string) (*catalog.Repository, *catalog.Snapshot, error) {
-	repository, err := catalog.Open(ctx, s.stores)
+	repository, err := s.open(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slotark/slotark/snapshot"
+	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/spf13/cobra"
 )
@@ -76,11 +77,17 @@ func (s *settings) snapshotOptions() (snapshot.Options, error) {
 		return snapshot.Options{}, usageError{err}
 	}
 	return snapshot.Options{
-		Sealer:  sealer,
+		Sealer: sealer, Mirroring: s.mirroring(),
 		Cluster: s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
 		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Primary: !s.Snapshot.PreferReplica,
 		MaxLag: int64(s.Snapshot.MaxLag), Limit: s.Snapshot.Timeout, Build: "slotark " + version,
 	}, nil
+}
+
+// mirroring is what the settings ask of the mirrors.
+func (s *settings) mirroring() catalog.Mirroring {
+	required, _ := s.Repository.Required() // checked with the rest of the configuration
+	return catalog.Mirroring{Require: required, Patience: s.Repository.MirrorPatience}
 }
 
 // printSnapshot prints what a snapshot came to.

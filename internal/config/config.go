@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,10 +46,15 @@ type TLS struct {
 
 // Repository is where snapshots are kept: URLs of stores.
 type Repository struct {
-	Primary      string   `yaml:"primary"`
-	Mirrors      []string `yaml:"mirrors"`
-	Seal         Seal     `yaml:"seal"`
-	IdentityFile string   `yaml:"identity_file"` // of private keys, to read what is encrypted; never read to take a snapshot
+	Primary string   `yaml:"primary"`
+	Mirrors []string `yaml:"mirrors"`
+	Require string   `yaml:"require"` // how many must have a snapshot: "primary", "all" or a number
+	// How long in all a mirror may hold a snapshot up before it is left behind.
+	MirrorPatience time.Duration `yaml:"mirror_patience"`
+	// Limits are by the stores' names. They are read again while a verb runs.
+	Limits       map[string]Limit `yaml:"limits"`
+	Seal         Seal             `yaml:"seal"`
+	IdentityFile string           `yaml:"identity_file"` // of private keys, to read what is encrypted; never read to take a snapshot
 }
 
 // Seal is how snapshots are compressed and encrypted. The names are those of
@@ -60,6 +66,33 @@ type Seal struct {
 	Workers        int      `yaml:"workers"`         // processors that compress one dump; 0: two
 	Recipients     []string `yaml:"recipients"`      // public keys; none here and in the file: no encryption
 	RecipientsFile string   `yaml:"recipients_file"` // of public keys, one a line
+}
+
+// Limit is how many bytes a second may go into a store and come out of it. 0 is
+// no limit.
+type Limit struct {
+	Put Size `yaml:"put"`
+	Get Size `yaml:"get"`
+}
+
+// Required is how many stores must have the whole of a snapshot, the primary
+// among them.
+func (r Repository) Required() (int, error) {
+	stores := 1 + len(r.Mirrors)
+	switch r.Require {
+	case "", "primary":
+		return 1, nil
+	case "all":
+		return stores, nil
+	}
+	n, err := strconv.Atoi(r.Require)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q: want primary, all, or a number of stores", r.Require)
+	case n < 1 || n > stores:
+		return 0, fmt.Errorf("%d of %d stores: want a number from 1 to %d", n, stores, stores)
+	}
+	return n, nil
 }
 
 // Snapshot is how snapshots are taken.
@@ -105,7 +138,7 @@ type Schedule struct {
 func Default() *Config {
 	return &Config{
 		Cluster:    Cluster{Timeout: 5 * time.Second},
-		Repository: Repository{Seal: Seal{Compression: seal.Zstd, Level: seal.Fastest}},
+		Repository: Repository{Require: "primary", MirrorPatience: 10 * time.Minute, Seal: Seal{Compression: seal.Zstd, Level: seal.Fastest}},
 		Snapshot:   Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
 		Drill:      Drill{Runtime: "auto", Timeout: time.Hour},
 		Retention:  Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},

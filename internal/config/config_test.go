@@ -71,6 +71,8 @@ func TestDocumentedExample(t *testing.T) {
 				Recipients: []string{"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"},
 			},
 			IdentityFile: folder + "/age.key",
+			Require:      "primary", MirrorPatience: 10 * time.Minute,
+			Limits: map[string]config.Limit{"us-east-1": {Put: 20_000_000, Get: 100_000_000}},
 		},
 		Snapshot: config.Snapshot{
 			Collect: "auto", PreferReplica: true, MaxLag: 16 << 20,
@@ -125,7 +127,7 @@ func TestDefaults(t *testing.T) {
 // Each mistake is told once, with its line and its path.
 func TestMistakes(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
-		"unknown key":         {"repository:\n  mirror: x\n", "slotark.yaml:2: repository.mirror: unknown key; known here: identity_file, mirrors, primary, seal"},
+		"unknown key":         {"repository:\n  mirror: x\n", "slotark.yaml:2: repository.mirror: unknown key; known here: identity_file, limits, mirror_patience, mirrors, primary, require, seal"},
 		"unknown section":     {"\nsnapshots: {}\n", "slotark.yaml:2: snapshots: unknown key; known here: cluster, drill, repository, retention, schedule, snapshot"},
 		"password":            {"cluster:\n  password: hunter2\n", "slotark.yaml:2: cluster.password: a password does not belong in this file: name a file that holds it in password_file, or an environment variable in password_env"},
 		"twice":               {"cluster:\n  name: a\n  name: b\n", "slotark.yaml:3: cluster.name: is there twice, first on line 2"},

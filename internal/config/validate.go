@@ -100,6 +100,10 @@ func (v *validator) repository(r *Repository) {
 	for i, mirror := range r.Mirrors {
 		check(fmt.Sprintf("repository.mirrors[%d]", i), mirror)
 	}
+	if _, err := r.Required(); err != nil {
+		v.report("repository.require", "%v", err)
+	}
+	v.positive("repository.mirror_patience", r.MirrorPatience)
 	v.seal(&r.Seal)
 }
 

@@ -25,6 +25,8 @@ var layers = map[string]int{
 
 	"storage/location":        170,
 	"storage/mirror":          160,
+	"storage/prompt":          160,
+	"storage/limit":           160,
 	"storage/fs":              160,
 	"storage/s3":              160,
 	"storage/seal":            160,

@@ -171,6 +171,9 @@ func (r *Repository) indexBy(ctx context.Context, list func(context.Context, sto
 	var mu sync.Mutex
 	var group errgroup.Group
 	for i, store := range r.stores {
+		if idx.storeErrs[i] = r.silent[store.Name]; idx.storeErrs[i] != nil {
+			continue
+		}
 		group.Go(func() error {
 			idx.storeErrs[i] = list(ctx, store.Store, func(object storage.Object) {
 				n, known := parseName(object.Name)

@@ -28,7 +28,7 @@ func (s *Snapshot) Open(ctx context.Context, file manifest.File) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	stored := newChecked(body, file.Object, "", manifest.Plain{Bytes: file.Bytes, SHA256: file.SHA256})
+	stored := newStoredCheck(body, file)
 	if !s.Manifest.Seal.Lock().Sealed() {
 		return stored, nil
 	}
@@ -58,6 +58,11 @@ type checked struct {
 
 func newChecked(body io.ReadCloser, object, of string, want manifest.Plain) *checked {
 	return &checked{body, object, of, want, seal.NewSummer()}
+}
+
+// newStoredCheck holds an object's stored bytes against the manifest.
+func newStoredCheck(body io.ReadCloser, file manifest.File) *checked {
+	return newChecked(body, file.Object, "", manifest.Plain{Bytes: file.Bytes, SHA256: file.SHA256})
 }
 
 func (c *checked) Read(p []byte) (int, error) {

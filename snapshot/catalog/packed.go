@@ -21,7 +21,7 @@ func (s *Snapshot) OpenPacked(ctx context.Context, file manifest.File) (io.ReadC
 		return nil, err
 	}
 	lock := s.Manifest.Seal.Lock()
-	stored := newChecked(body, file.Object, "", manifest.Plain{Bytes: file.Bytes, SHA256: file.SHA256})
+	stored := newStoredCheck(body, file)
 	decrypted, err := seal.Unseal(stored, seal.Lock{Compression: seal.None, Encryption: lock.Encryption, Recipients: lock.Recipients}, s.keys)
 	if err != nil {
 		return nil, errors.Join(damaged(file.Object, err), stored.Close())

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/prompt"
 )
 
 // FormatVersion is the repository layout this build reads and writes.
@@ -30,6 +32,7 @@ var (
 type Repository struct {
 	stores  []storage.Named
 	unready map[string]error // mirrors that could not be made ready for writing, by name
+	silent  map[string]error // stores that did not answer when it was opened for reading, by name
 	cache   *Cache           // of manifests, for List alone; nil for none
 }
 
@@ -44,22 +47,56 @@ type marker struct {
 // survived. It returns ErrNoRepository when those that answer hold none, and
 // ErrFormat when one, asked before any that can be read, is of another format:
 // a mirror left behind must not stand in for a newer repository.
+//
+// Where there is a choice, a store is given little time to answer, see package
+// prompt; one that did not is named by Silent and not asked again.
 func Open(ctx context.Context, stores []storage.Named) (*Repository, error) {
 	if len(stores) == 0 {
 		return nil, errors.New("open repository: no store was named")
 	}
-	var failures []error
-	for _, store := range stores {
-		err := readMarker(ctx, store)
-		if err == nil {
-			return &Repository{stores: stores}, nil
+	r := &Repository{stores: stores, silent: map[string]error{}}
+	if len(stores) > 1 {
+		r.stores = make([]storage.Named, len(stores))
+		for i, store := range stores {
+			r.stores[i] = storage.Named{Name: store.Name, Store: prompt.New(store.Store, AnswerLimit)}
 		}
-		if errors.Is(err, ErrFormat) {
+	}
+	errs := make([]error, len(stores))
+	var wait sync.WaitGroup
+	for i, store := range r.stores {
+		wait.Go(func() { errs[i] = readMarker(ctx, store) })
+	}
+	wait.Wait()
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			for i, err := range errs {
+				if err != nil && !errors.Is(err, ErrNoRepository) && !errors.Is(err, ErrFormat) {
+					r.silent[stores[i].Name] = err
+				}
+			}
+			return r, nil
+		case errors.Is(errs[i], ErrFormat):
 			return nil, err
 		}
-		failures = append(failures, err)
 	}
-	return nil, errors.Join(failures...)
+	return nil, errors.Join(errs...)
+}
+
+// AnswerLimit is how long a store may take to answer who reads, where there is
+// another. A server that is only busy answers far sooner.
+const AnswerLimit = 15 * time.Second
+
+// Silent are the stores that did not answer when the repository was opened for
+// reading, and why, the primary first: what is read comes from the others.
+func (r *Repository) Silent() []Presence {
+	var silent []Presence
+	for _, store := range r.stores {
+		if err := r.silent[store.Name]; err != nil {
+			silent = append(silent, Presence{Store: store.Name, Err: err})
+		}
+	}
+	return silent
 }
 
 // Create opens the repository for writing and makes it where there is none
@@ -145,16 +182,6 @@ func readJSON(ctx context.Context, store storage.Store, name string, into any) e
 // each store said; a record is evidence and never decides whether what it
 // describes happened.
 func (r *Repository) PutRecord(ctx context.Context, name string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", name, err)
-	}
-	text = append(text, '\n')
-	var failures []error
-	for _, store := range r.stores {
-		if _, err := store.Put(ctx, name, bytes.NewReader(text)); err != nil {
-			failures = append(failures, err)
-		}
-	}
-	return errors.Join(failures...)
+	_, err := putEverywhere(ctx, r.stores, name, v)
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
+	"github.com/slotark/slotark/storage/mirror"
 )
 
 const (
@@ -153,7 +154,7 @@ func TestAMirrorThatIsNotReady(t *testing.T) {
 				t.Fatal(err)
 			}
 			mirror.down, mirror.full = false, false // back again: but what it missed it misses
-			w := r.Begin()
+			w := begin(t, r)
 			if _, err := w.Put(t.Context(), "prod/snapshots/x/object", strings.NewReader("bytes")); err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +171,7 @@ func TestAMirrorThatIsNotReady(t *testing.T) {
 
 func TestWriterWritesToEveryStore(t *testing.T) {
 	f := newFixture(t)
-	w := f.Begin()
+	w := begin(t, f.Repository)
 	if _, err := w.Put(t.Context(), "prod/snapshots/x/object", strings.NewReader("bytes")); err != nil {
 		t.Fatal(err)
 	}
@@ -243,5 +244,30 @@ func TestNames(t *testing.T) {
 		if err := storage.CheckName(strings.TrimSuffix(got, "/")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func begin(t *testing.T, r *catalog.Repository) *catalog.Writer {
+	t.Helper()
+	w, err := r.Begin(catalog.Mirroring{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// Where more stores must have a snapshot than are ready, nothing is begun.
+func TestBeginWithTooFewStores(t *testing.T) {
+	f := newFixture(t)
+	f.mirror.down = true
+	r, err := catalog.Create(t.Context(), f.stores(), time.Unix(1767225600, 0).UTC())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Begin(catalog.Mirroring{Require: 2}); !errors.Is(err, mirror.ErrTooFew) || !errors.Is(err, errDown) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := r.Begin(catalog.Mirroring{Require: 1}); err != nil {
+		t.Errorf("with the primary alone: %v", err)
 	}
 }

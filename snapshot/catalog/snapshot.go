@@ -97,25 +97,34 @@ var errManifest = errors.New("the manifest cannot be believed")
 // loadManifest reads a manifest from one store, or from the cache where there
 // is one, and checks that it is the one its name promises.
 func loadManifest(ctx context.Context, store storage.Store, cluster string, id manifest.ID, cache *Cache) (*manifest.Manifest, error) {
-	name := ManifestName(cluster, id)
-	key := cache.key(store, name)
+	key := cache.key(store, ManifestName(cluster, id))
 	if m, err := decodeManifest(cache.read(key), cluster, id); err == nil {
 		return m, nil
 	}
-	body, err := store.Open(ctx, name)
+	m, text, err := readManifest(ctx, store, cluster, id)
 	if err != nil {
 		return nil, err
 	}
+	cache.write(key, text)
+	return m, nil
+}
+
+// readManifest reads a manifest from one store, and gives its bytes, too.
+func readManifest(ctx context.Context, store storage.Store, cluster string, id manifest.ID) (*manifest.Manifest, []byte, error) {
+	name := ManifestName(cluster, id)
+	body, err := store.Open(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
 	text, err := io.ReadAll(io.LimitReader(body, manifest.MaxBytes+1))
 	if err := errors.Join(err, body.Close()); err != nil {
-		return nil, fmt.Errorf("%s in %s: %w", name, store, err)
+		return nil, nil, fmt.Errorf("%s in %s: %w", name, store, err)
 	}
 	m, err := decodeManifest(text, cluster, id)
 	if err != nil {
-		return nil, &manifestError{fmt.Errorf("%s in %s: %w", name, store, err)}
+		return nil, nil, &manifestError{fmt.Errorf("%s in %s: %w", name, store, err)}
 	}
-	cache.write(key, text)
-	return m, nil
+	return m, text, nil
 }
 
 // manifestError is an error about what a manifest says.

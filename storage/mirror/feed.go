@@ -5,66 +5,26 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
+	"time"
 
+	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/storage"
 )
 
-const (
-	chunkBytes = 256 << 10
-	// So many chunks a store may be behind the body. With what is being read
-	// and written a Put holds a few more, whatever the number of stores.
-	feedChunks = 8
-)
-
-// chunk is a piece of the body that several feeds read at once.
-type chunk struct {
-	data    []byte
-	readers atomic.Int32
-}
-
-var chunks = sync.Pool{New: func() any { return &chunk{data: make([]byte, chunkBytes)} }}
-
-// newChunk returns a chunk with one reader: who asked for it.
-func newChunk() *chunk {
-	c := chunks.Get().(*chunk)
-	c.data = c.data[:chunkBytes]
-	c.readers.Store(1)
-	return c
-}
-
-// fill reads until the chunk is full or the body gives an error, io.EOF too.
-func (c *chunk) fill(body io.Reader) error {
-	filled := 0
-	var err error
-	for filled < len(c.data) && err == nil {
-		var n int
-		n, err = body.Read(c.data[filled:])
-		filled += n
-	}
-	c.data = c.data[:filled]
-	return err
-}
-
-// release gives one reader's share back. A store that was abandoned in the
-// middle of a read never does, and then the chunk is simply not used again.
-func (c *chunk) release() {
-	if c.readers.Add(-1) == 0 {
-		chunks.Put(c)
-	}
-}
-
 // feed is the body as one store sees it.
 type feed struct {
+	fan    *fan
 	member *member
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	chunks chan *chunk // closed at the body's end
+	ready  chan struct{} // holds one: something was queued, or the body has ended
 	done   chan struct{}
 
-	// Of the reading store only.
-	current *chunk
-	offset  int
+	mu     sync.Mutex
+	queue  []*chunk  // not read to their ends; none once ctx has ended
+	offset int       // in the first of them
+	closed bool      // the body has ended after these
+	moved  time.Time // when the store last took something, or was given something to take
 
 	// What the store's Put returned; read only after done is closed.
 	object storage.Object
@@ -72,40 +32,129 @@ type feed struct {
 }
 
 // startFeed runs the store's Put beside the caller.
-func startFeed(ctx context.Context, m *member, name string) *feed {
-	f := &feed{member: m, chunks: make(chan *chunk, feedChunks), done: make(chan struct{})}
-	f.ctx, f.cancel = context.WithCancelCause(ctx)
+func (f *fan) startFeed(ctx context.Context, m *member) *feed {
+	one := &feed{fan: f, member: m, ready: make(chan struct{}, 1), done: make(chan struct{}), moved: clock.Now()}
+	one.ctx, one.cancel = context.WithCancelCause(ctx)
+	context.AfterFunc(one.ctx, one.discard)
 	go func() {
-		defer close(f.done)
-		f.object, f.err = m.Put(f.ctx, name, f)
+		defer f.notify()
+		defer close(one.done)
+		one.object, one.err = m.Put(storage.WithProgress(one.ctx, one.move), f.name, one)
 	}()
-	return f
+	return one
 }
 
-// Read implements io.Reader. It gives io.EOF only when the chunks were closed
-// and nothing was cancelled: who sees io.EOF makes the object visible.
+// Read implements io.Reader. It gives io.EOF only when the body has ended and
+// nothing was cancelled: who sees io.EOF makes the object visible.
 func (f *feed) Read(p []byte) (int, error) {
-	if f.current == nil {
-		var more bool
-		select {
-		case <-f.ctx.Done():
-			return 0, context.Cause(f.ctx)
-		case f.current, more = <-f.chunks:
+	for {
+		n, spent, ended := f.take(p)
+		if spent != nil {
+			spent.release()
+			f.fan.notify() // others may hold it still, but this store is further
 		}
-		// With both ready the select above takes either.
 		if f.ctx.Err() != nil {
 			return 0, context.Cause(f.ctx)
 		}
-		if !more {
+		if n > 0 || len(p) == 0 {
+			return n, nil
+		}
+		if ended {
 			return 0, io.EOF
 		}
+		select {
+		case <-f.ctx.Done():
+		case <-f.ready:
+		}
 	}
-	n := copy(p, f.current.data[f.offset:])
-	if f.offset += n; f.offset == len(f.current.data) {
-		f.current.release()
-		f.current, f.offset = nil, 0
+}
+
+// take copies what is queued. The copying is under the lock, so that discard
+// leaves no chunk behind with a store that has stopped in the middle of one.
+func (f *feed) take(p []byte) (n int, spent *chunk, ended bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queue) == 0 {
+		return 0, nil, f.closed
 	}
-	return n, nil
+	first := f.queue[0]
+	n = copy(p, first.data[f.offset:])
+	f.moved = clock.Now()
+	if f.offset += n; f.offset == len(first.data) {
+		f.queue, f.offset, spent = f.queue[1:], 0, first
+	}
+	return n, spent, false
+}
+
+// give queues a chunk.
+func (f *feed) give(c *chunk) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() != nil {
+		return
+	}
+	c.readers.Add(1)
+	if len(f.queue) == 0 {
+		f.moved = clock.Now() // it had nothing to take
+	}
+	f.queue = append(f.queue, c)
+	f.wake()
+}
+
+// finish tells the store that the body has ended.
+func (f *feed) finish() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed, f.moved = true, clock.Now()
+	f.wake()
+}
+
+func (f *feed) wake() {
+	select {
+	case f.ready <- struct{}{}:
+	default:
+	}
+}
+
+// discard gives the queue back when the Put was cancelled or has ended.
+func (f *feed) discard() {
+	f.mu.Lock()
+	queue := f.queue
+	f.queue = nil
+	f.mu.Unlock()
+	for _, c := range queue {
+		c.release()
+	}
+}
+
+// move says that bytes are on their way, perhaps in the middle of a part.
+func (f *feed) move() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.moved = clock.Now()
+}
+
+// pending is how many chunks the store is behind the body.
+func (f *feed) pending() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.queue)
+}
+
+// idle is how long the store has taken nothing, though there was something.
+func (f *feed) idle() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return clock.Since(f.moved)
+}
+
+func (f *feed) ended() bool {
+	select {
+	case <-f.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // result is what the store's Put has come to, once done is closed.

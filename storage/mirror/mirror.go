@@ -12,8 +12,15 @@ import (
 )
 
 var (
-	// ErrStalled is why a mirror was dropped that took no bytes for too long.
+	// ErrStalled is why a mirror was dropped on whose way no byte moved for too
+	// long.
 	ErrStalled = errors.New("the store stalled")
+	// ErrSlow is why a mirror was dropped that moved, but held the others up for
+	// too long in all.
+	ErrSlow = errors.New("the store is too slow")
+	// ErrTooFew is returned by Put when fewer stores are left than must have
+	// every object.
+	ErrTooFew = errors.New("too few stores can have it")
 	// ErrAborted is returned by Put after Abort.
 	ErrAborted = errors.New("the writer was aborted")
 
@@ -22,6 +29,8 @@ var (
 
 const (
 	defaultStall = time.Minute
+	// DefaultPatience is how long in all a mirror may hold the others up.
+	DefaultPatience = 10 * time.Minute
 	// After its end an object may still have to be assembled or brought to
 	// the disk, so a mirror has so many stall timeouts to confirm it.
 	finishStalls = 5
@@ -33,17 +42,27 @@ const (
 type Set struct {
 	Primary storage.Named
 	Mirrors []storage.Named
-	// StallTimeout is how long a mirror may hold up the others by not taking
-	// the next chunk of 256 KiB before it is dropped. 0 = one minute. How long
-	// the primary may take is its own affair: without it there is no object.
+	// Require is how many stores, the primary among them, must have every
+	// object: with fewer left, Put fails. 0 is 1, the primary alone.
+	Require int
+	// StallTimeout is how long a mirror for which the others wait may move no
+	// byte before it is dropped. 0 = one minute. How long the primary may take is
+	// its own affair: without it there is no object.
 	StallTimeout time.Duration
+	// Patience is how long in all, over every Put of a writer, a mirror may hold
+	// the others up before it is dropped, however well it moves. 0 =
+	// DefaultPatience.
+	Patience time.Duration
 }
 
 // Begin returns a writer for the objects of one snapshot.
 func (s Set) Begin() *Writer {
-	w := &Writer{stall: s.StallTimeout, primary: newMember(s.Primary)}
+	w := &Writer{stall: s.StallTimeout, patience: s.Patience, require: s.Require, primary: newMember(s.Primary)}
 	if w.stall <= 0 {
 		w.stall = defaultStall
+	}
+	if w.patience <= 0 {
+		w.patience = DefaultPatience
 	}
 	for _, store := range s.Mirrors {
 		w.mirrors = append(w.mirrors, newMember(store))
@@ -53,9 +72,11 @@ func (s Set) Begin() *Writer {
 
 // Writer puts objects that belong together. It is safe for concurrent use.
 type Writer struct {
-	stall   time.Duration
-	primary *member
-	mirrors []*member
+	stall    time.Duration
+	patience time.Duration
+	require  int
+	primary  *member
+	mirrors  []*member
 
 	mu      sync.Mutex
 	aborted bool
@@ -105,13 +126,31 @@ func (w *Writer) check() error {
 	if w.aborted {
 		return ErrAborted
 	}
-	return nil
+	return w.enough()
+}
+
+// enough is an error once fewer stores are left than must have every object.
+func (w *Writer) enough() error {
+	left := 1
+	var reasons []error
+	for _, m := range w.mirrors {
+		if !m.out() {
+			left++
+			continue
+		}
+		reasons = append(reasons, fmt.Errorf("%s: %w", m.Name, m.outcome()))
+	}
+	if left >= w.require {
+		return nil
+	}
+	return fmt.Errorf("%w: %d must, %d of %d can: %w", ErrTooFew, w.require, left, 1+len(w.mirrors), errors.Join(reasons...))
 }
 
 // member is one store and what this writer knows of it.
 type member struct {
 	storage.Named
-	dropped chan struct{} // closed once a mirror is out
+	dropped  chan struct{} // closed once a mirror is out
+	patience patience
 
 	mu      sync.Mutex
 	dropErr error

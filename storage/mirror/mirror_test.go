@@ -300,7 +300,7 @@ func TestCancel(t *testing.T) {
 		w := mirror.Set{Primary: named("p", p), Mirrors: []storage.Named{named("a", a), named("stalled", stalled)}}.Begin()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, cancel) // while the writer waits for the stalled one
-		if _, err := w.Put(ctx, "1", bytes.NewReader(make([]byte, 20<<20))); !errors.Is(err, context.Canceled) {
+		if _, err := w.Put(ctx, "1", bytes.NewReader(make([]byte, 80<<20))); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 		wantNames(t, p)

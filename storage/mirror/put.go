@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/slotark/slotark/storage"
@@ -12,141 +14,138 @@ import (
 
 // fan is one Put on its way to all stores.
 type fan struct {
+	writer  *Writer
 	name    string
-	stall   time.Duration
+	own     atomic.Int32  // chunks that are left of its own
+	changed chan struct{} // holds one: a store has taken something, or ended
 	primary *feed
 	mirrors []*feed // those that are still in
 	lost    []*feed // those that were dropped during this Put
 	sent    int64
+
+	finished    bool // the mirrors were told of the body's end
+	primaryDone bool // the primary was, and has ended
 }
 
 // Put stores body in the primary and in every mirror that was not dropped.
 //
-// It returns nil if and only if the primary has the object; what became of
-// the mirrors is told by Outcomes. After an error no store has it. An error
-// of body comes back wrapped and is held against no store: the same name may
-// be put again. When ctx ends, body must end too, as a connection does.
+// It returns nil only if the primary has the object and as many stores as must;
+// what became of each mirror is told by Outcomes. After an error no store has
+// it, but where a mirror that must have it failed at the very end: then Abort
+// deletes it. An error of body comes back wrapped and is held against no store:
+// the same name may be put again. When ctx ends, body must end too, as a
+// connection does.
 func (w *Writer) Put(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
-	if err := w.check(); err != nil {
-		return storage.Object{}, fmt.Errorf("put %s: %w", name, err)
+	f, err := w.begin(ctx, name)
+	if err != nil {
+		return storage.Object{}, err
 	}
-	if ctx.Err() != nil {
-		return storage.Object{}, fmt.Errorf("put %s: %w", name, context.Cause(ctx))
-	}
-	f := &fan{name: name, stall: w.stall, primary: startFeed(ctx, w.primary, name)}
-	for _, m := range w.mirrors {
-		if !m.out() {
-			f.mirrors = append(f.mirrors, startFeed(ctx, m, name))
-		}
-	}
-	err := f.pump(ctx, body)
-	if err == nil {
+	if err = f.pump(ctx, body); err == nil {
 		err = f.commitPrimary()
 	}
 	if err != nil {
 		f.abort(err)
 		return storage.Object{}, err
 	}
-	w.primary.storedObject(name)
 	f.commitMirrors(ctx)
+	f.end()
+	return f.primary.object, f.enough()
+}
+
+// Commit is Put for the object that makes the others count, the last one. Where
+// mirrors must have it, they are told of its end before the primary is: that it
+// is in the primary then says that it is in as many stores as must have it.
+// After an error Abort deletes what mirrors have of it.
+func (w *Writer) Commit(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
+	if w.require <= 1 {
+		return w.Put(ctx, name, body)
+	}
+	f, err := w.begin(ctx, name)
+	if err != nil {
+		return storage.Object{}, err
+	}
+	if err = f.pump(ctx, body); err == nil {
+		f.commitMirrors(ctx)
+		if err = f.enough(); err == nil || f.primary.ended() {
+			err = f.commitPrimary() // where it has failed meanwhile, that is the reason
+		}
+	}
+	if err != nil {
+		f.abort(err)
+		return storage.Object{}, err
+	}
+	f.end()
 	return f.primary.object, nil
+}
+
+// begin starts each store's Put.
+func (w *Writer) begin(ctx context.Context, name string) (*fan, error) {
+	if err := w.check(); err != nil {
+		return nil, fmt.Errorf("put %s: %w", name, err)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("put %s: %w", name, context.Cause(ctx))
+	}
+	f := &fan{writer: w, name: name, changed: make(chan struct{}, 1)}
+	f.own.Store(ownChunks)
+	f.primary = f.startFeed(ctx, w.primary)
+	for _, m := range w.mirrors {
+		if !m.out() {
+			f.mirrors = append(f.mirrors, f.startFeed(ctx, m))
+		}
+	}
+	return f, nil
+}
+
+// enough is an error once fewer stores are left than must have the object.
+func (f *fan) enough() error {
+	if err := f.writer.enough(); err != nil {
+		return fmt.Errorf("put %s: %w", f.name, err)
+	}
+	return nil
 }
 
 // pump hands the body to all feeds, up to its io.EOF.
 func (f *fan) pump(ctx context.Context, body io.Reader) error {
 	for {
-		if ctx.Err() != nil {
-			return fmt.Errorf("put %s: %w", f.name, context.Cause(ctx))
+		c, err := f.room(ctx)
+		if err != nil {
+			return err
 		}
-		c := newChunk()
+		if err := f.enough(); err != nil {
+			c.release()
+			return err
+		}
 		bodyErr := c.fill(body)
 		f.sent += int64(len(c.data))
-		err := f.deliver(ctx, c)
+		if len(c.data) > 0 {
+			f.primary.give(c)
+			for _, m := range f.mirrors {
+				m.give(c)
+			}
+		}
 		c.release()
 		switch {
-		case err != nil:
-			return err
-		case bodyErr == io.EOF:
+		case bodyErr == io.EOF && ctx.Err() == nil:
 			return nil
+		case bodyErr == io.EOF:
+			return fmt.Errorf("put %s: %w", f.name, context.Cause(ctx))
 		case bodyErr != nil:
 			return fmt.Errorf("put %s: read body: %w", f.name, bodyErr)
 		}
 	}
 }
 
-// deliver gives a chunk to the primary and to each mirror.
-func (f *fan) deliver(ctx context.Context, c *chunk) error {
-	if len(c.data) == 0 {
-		return nil
-	}
-	c.readers.Add(1)
-	select {
-	case f.primary.chunks <- c:
-	case <-f.primary.done:
-		c.release()
-		return f.primaryFailed()
-	case <-ctx.Done():
-		c.release()
-		return fmt.Errorf("put %s: %w", f.name, context.Cause(ctx))
-	}
-	in := f.mirrors[:0]
-	for _, m := range f.mirrors {
-		c.readers.Add(1)
-		if f.offer(ctx, m, c) {
-			in = append(in, m)
-			continue
-		}
-		c.release()
-		f.lost = append(f.lost, m)
-	}
-	f.mirrors = in
-	return nil
-}
-
-// offer gives a chunk to a mirror, or drops it, which cancels its Put. It
-// runs no timer unless it has to wait.
-func (f *fan) offer(ctx context.Context, m *feed, c *chunk) bool {
-	if !m.member.out() {
-		select {
-		case m.chunks <- c:
-			return true
-		default:
-		}
-	}
-	timer := time.NewTimer(f.stall)
-	defer timer.Stop()
-	var reason error
-	select {
-	case m.chunks <- c:
-		return true
-	case <-m.done:
-		if ctx.Err() != nil {
-			return false // as below
-		}
-		if reason = m.err; reason == nil {
-			reason = fmt.Errorf("put %s to %s: %w", f.name, m.member, errStoppedReading)
-		}
-	case <-m.member.dropped: // by another Put of this writer
-	case <-timer.C:
-		reason = fmt.Errorf("put %s to %s: %w: it took nothing more for %s", f.name, m.member, ErrStalled, f.stall)
-	case <-ctx.Done():
-		return false // the whole Put ends, that is not the mirror's fault
-	}
-	if reason != nil {
-		m.member.drop(reason)
-	}
-	m.cancel(m.member.outcome())
-	return false
-}
-
 // commitPrimary tells the primary that the body has ended and waits for it.
 func (f *fan) commitPrimary() error {
-	close(f.primary.chunks)
+	f.primary.finish()
 	<-f.primary.done
+	f.primaryDone = true
 	if err := f.primary.result(f.sent); err != nil {
 		f.primary.member.failedObject(f.name, err)
 		return err
 	}
+	f.primary.member.storedObject(f.name)
 	return nil
 }
 
@@ -173,42 +172,42 @@ func (f *fan) abort(cause error) {
 // commitMirrors tells the mirrors that the body has ended and waits for each,
 // but not for ever. Who does not make it is dropped.
 func (f *fan) commitMirrors(ctx context.Context) {
+	f.finished = true
 	for _, m := range f.mirrors {
-		if m.member.out() { // by another Put, while the primary committed
-			m.cancel(m.member.outcome())
-			continue
+		if !m.member.out() { // by another Put, while the primary committed
+			m.finish()
 		}
-		close(m.chunks)
 	}
-	limit, stop := context.WithTimeoutCause(ctx, finishStalls*f.stall,
-		fmt.Errorf("%w: it did not confirm the object within %s", ErrStalled, finishStalls*f.stall))
-	defer stop()
-	for _, m := range f.mirrors {
-		select {
-		case <-m.done:
-			continue
-		case <-m.member.dropped:
-		case <-limit.Done():
-			m.cancel(context.Cause(limit))
-			continue
+	allEnded := func() bool {
+		return !slices.ContainsFunc(f.mirrors, func(m *feed) bool { return !m.ended() })
+	}
+	if err := f.wait(ctx, allEnded, func(m *feed) bool { return !m.ended() }); err != nil {
+		for _, m := range f.mirrors {
+			m.cancel(err)
 		}
-		m.cancel(m.member.outcome())
 	}
-	f.await(append(f.mirrors, f.lost...))
+	f.await(append(slices.Clone(f.mirrors), f.lost...))
 	for _, m := range f.mirrors {
-		select {
-		case <-m.done:
-			if err := m.result(f.sent); err != nil {
-				m.member.drop(f.whyCancelled(m, err))
-				continue
-			}
-			m.member.storedObject(f.name)
-		default:
+		switch {
+		case !m.ended():
 			m.member.drop(f.whyCancelled(m, nil))
+		case m.result(f.sent) != nil:
+			m.member.drop(f.whyCancelled(m, m.result(f.sent)))
+		default:
+			m.member.storedObject(f.name)
 		}
 	}
+	for _, m := range f.lost { // one that was told its end in time, and heard too late that it was dropped
+		if m.ended() && m.result(f.sent) == nil {
+			m.member.storedObject(f.name)
+		}
+	}
+}
+
+// end frees what the Puts' contexts hold, when all of them have ended.
+func (f *fan) end() {
 	f.primary.cancel(nil)
-	for _, m := range f.mirrors {
+	for _, m := range append(f.mirrors, f.lost...) {
 		m.cancel(nil)
 	}
 }
@@ -227,7 +226,7 @@ func (f *fan) whyCancelled(m *feed, err error) error {
 // goroutine ends when its system call does. Its feed gives no io.EOF any more;
 // had it been given one already, an object without a manifest may be left.
 func (f *fan) await(feeds []*feed) {
-	limit := time.NewTimer(f.stall)
+	limit := time.NewTimer(f.writer.stall)
 	defer limit.Stop()
 	for _, one := range feeds {
 		select {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slotark/slotark/internal/grace"
+	"github.com/slotark/slotark/storage"
 )
 
 const (
@@ -143,7 +144,7 @@ func (p *put) sendPart(ctx context.Context, number int32, data []byte) (types.Co
 	crc := encodeCRC(crc32.Checksum(data, castagnoli))
 	out, err := p.client.UploadPart(commit, &s3.UploadPartInput{
 		Bucket: &p.o.Bucket, Key: p.key, UploadId: p.upload, PartNumber: &number,
-		Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
+		Body: storage.Moving(ctx, bytes.NewReader(data)), ContentLength: aws.Int64(int64(len(data))),
 		ChecksumCRC32C: crc, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
 	}, func(o *s3.Options) { o.RetryMaxAttempts = partAttempts })
 	if err != nil {

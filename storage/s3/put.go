@@ -109,7 +109,7 @@ func (p *put) single(ctx context.Context, data []byte) error {
 		commit, done := grace.Extend(ctx, commitGrace)
 		_, err = p.client.PutObject(commit, &s3.PutObjectInput{
 			Bucket: &p.o.Bucket, Key: p.key, IfNoneMatch: aws.String("*"),
-			Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
+			Body: storage.Moving(ctx, bytes.NewReader(data)), ContentLength: aws.Int64(int64(len(data))),
 			ChecksumCRC32C: encodeCRC(p.crc), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
 			Metadata: map[string]string{tokenKey: p.token},
 		})
