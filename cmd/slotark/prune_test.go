@@ -63,7 +63,7 @@ func TestPruneAndHold(t *testing.T) {
 			if got := idsOf(t, repo...); len(got) != 2 || got[0] != ids[0] || got[1] != ids[2] {
 				t.Errorf("left are %v of %v\n%s", got, ids, o.stdout)
 			}
-			run("verify", ids[0]).want(t, exitDone, "sound at level parse")
+			run("verify", ids[0]).want(t, exitDone, "sound at level deep")
 			run("show", ids[1]).want(t, exitFailed, "no such snapshot")
 		})
 	}

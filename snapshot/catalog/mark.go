@@ -197,7 +197,8 @@ func (s *Snapshot) Claim(ctx context.Context) (*Claim, error) {
 	if ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), c.end(ctx))
 	}
-	if len(took) == 0 && failed != nil {
+	// A view of the past takes no mark, and no prune reaches what it shows.
+	if len(took) == 0 && failed != nil && !errors.Is(failed, storage.ErrReadOnly) {
 		c.Warning = fmt.Sprintf("no store took the mark that %s is being restored, so a prune could delete it meanwhile: %s",
 			m.ID, strings.ReplaceAll(failed.Error(), "\n", "; "))
 	}
@@ -239,7 +240,7 @@ func (c *Claim) end(ctx context.Context) error {
 	}
 	m := c.snapshot.Manifest
 	took, err := putMark(context.WithoutCancel(ctx), c.snapshot.stores, restoresDir, m.Cluster, m.ID, c.id, ended)
-	if len(took) > 0 { // one store that says so is enough
+	if len(took) > 0 || errors.Is(err, storage.ErrReadOnly) { // one store that says so is enough
 		return nil
 	}
 	return err

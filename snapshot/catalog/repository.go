@@ -143,7 +143,7 @@ func readJSON(ctx context.Context, store storage.Store, name string, into any) e
 
 // PutRecord stores v as JSON under name in every store. The error joins what
 // each store said; a record is evidence and never decides whether what it
-// describes happened.
+// describes happened. A view of the past keeps none.
 func (r *Repository) PutRecord(ctx context.Context, name string, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -152,7 +152,7 @@ func (r *Repository) PutRecord(ctx context.Context, name string, v any) error {
 	text = append(text, '\n')
 	var failures []error
 	for _, store := range r.stores {
-		if _, err := store.Put(ctx, name, bytes.NewReader(text)); err != nil {
+		if _, err := store.Put(ctx, name, bytes.NewReader(text)); err != nil && !errors.Is(err, storage.ErrReadOnly) {
 			failures = append(failures, err)
 		}
 	}

@@ -18,19 +18,20 @@ import (
 // Open implements [storage.Store]. Where the server keeps a checksum of the
 // whole object, reading to the end compares it.
 func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
-	body, err := s.open(ctx, name)
+	body, err := s.open(ctx, name, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open %s in %s: %w", name, s.place(), err)
 	}
 	return body, nil
 }
 
-func (s *Store) open(ctx context.Context, name string) (io.ReadCloser, error) {
+// open opens one version of an object, or the current one.
+func (s *Store) open(ctx context.Context, name string, version *string) (io.ReadCloser, error) {
 	if err := storage.CheckName(name); err != nil {
 		return nil, err
 	}
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &s.o.Bucket, Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled,
+		Bucket: &s.o.Bucket, Key: s.key(name), VersionId: version, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err != nil {
 		return nil, s.explain(ctx, err)
@@ -82,17 +83,18 @@ func (s *Store) head(ctx context.Context, name string) (storage.Object, error) {
 	if err := storage.CheckName(name); err != nil {
 		return storage.Object{}, err
 	}
-	out, err := s.headObject(ctx, name)
+	out, err := s.headObject(ctx, name, nil)
 	if err != nil {
 		return storage.Object{}, err
 	}
 	return object(name, out), nil
 }
 
-// headObject asks for an object's metadata; its error is explained.
-func (s *Store) headObject(ctx context.Context, name string) (*s3.HeadObjectOutput, error) {
+// headObject asks for the metadata of one version of an object, or of the
+// current one; its error is explained.
+func (s *Store) headObject(ctx context.Context, name string, version *string) (*s3.HeadObjectOutput, error) {
 	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{
-		Bucket: &s.o.Bucket, Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled,
+		Bucket: &s.o.Bucket, Key: s.key(name), VersionId: version, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err == nil {
 		s.bucketSeen.Store(true)
@@ -123,21 +125,35 @@ func (s *Store) findBucket(ctx context.Context) error {
 }
 
 func object(name string, out *s3.HeadObjectOutput) storage.Object {
-	return storage.Object{Name: name, Bytes: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified).UTC()}
+	return storage.Object{Name: name, Bytes: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified).UTC(),
+		LockedUntil: lockedUntil(out)}
 }
 
-// Delete implements [storage.Store]. S3 calls the deletion of a missing
-// object a success, so its existence is asked for first.
+// Delete implements [storage.Store]. In a bucket with versions it puts a delete
+// marker before the object, which stays below it until a lifecycle rule takes
+// it away.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	_, err := s.head(ctx, name)
-	if err == nil {
-		_, err = s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(name)})
-		err = s.explain(ctx, err)
-	}
-	if err != nil {
+	if err := s.delete(ctx, name); err != nil {
 		return fmt.Errorf("delete %s in %s: %w", name, s.place(), err)
 	}
 	return nil
+}
+
+func (s *Store) delete(ctx context.Context, name string) error {
+	if err := storage.CheckName(name); err != nil {
+		return err
+	}
+	// S3 calls the deletion of a missing object a success, and hides a locked
+	// one behind a marker: so both are asked for first.
+	out, err := s.headObject(ctx, name, nil)
+	if err != nil {
+		return err
+	}
+	if err := locked(out); err != nil {
+		return err
+	}
+	_, err = s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(name)})
+	return s.explain(ctx, err)
 }
 
 // List implements [storage.Store].

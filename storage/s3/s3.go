@@ -41,6 +41,13 @@ type Options struct {
 	Profile   string // of the shared configuration; "" = the default
 	PathStyle bool   // bucket in the path instead of the host name
 
+	// Lock is how objects are locked: "" (not at all), Governance or Compliance.
+	// LockFor is for how long, and LockSince says of a name from when on, and
+	// whether it is to be locked at all. Both must be given with Lock.
+	Lock      string
+	LockFor   time.Duration
+	LockSince func(name string) (time.Time, bool)
+
 	// StallTimeout ends a connection on which nothing has moved for so long.
 	// 0 = 2 minutes.
 	StallTimeout time.Duration
@@ -75,6 +82,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Bucket == "" {
 		return nil, errors.New("open s3 store: no bucket is named")
+	}
+	if o.Lock != "" && (o.LockFor <= 0 || o.LockSince == nil) {
+		return nil, fmt.Errorf("open %s: a lock needs to know for how long and since when", s)
 	}
 	cfg, err := s.configure(ctx)
 	if err != nil {
