@@ -89,6 +89,18 @@ func (p *Past) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return nil, fmt.Errorf("open %s in %s: %w", name, p.place(), err)
 }
 
+// OpenAt implements [storage.RangeOpener].
+func (p *Past) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	version, err := p.find(ctx, name)
+	if err == nil {
+		var body io.ReadCloser
+		if body, err = p.openAt(ctx, name, version, offset, length); err == nil {
+			return body, nil
+		}
+	}
+	return nil, fmt.Errorf("open a part of %s in %s: %w", name, p.place(), err)
+}
+
 // Stat implements [storage.Store].
 func (p *Past) Stat(ctx context.Context, name string) (storage.Object, error) {
 	version, err := p.find(ctx, name)

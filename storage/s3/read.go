@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
+	"net/http"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,12 +29,43 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 
 // open opens one version of an object, or the current one.
 func (s *Store) open(ctx context.Context, name string, version *string) (io.ReadCloser, error) {
+	return s.get(ctx, name, &s3.GetObjectInput{VersionId: version, ChecksumMode: types.ChecksumModeEnabled})
+}
+
+// OpenAt implements [storage.RangeOpener].
+func (s *Store) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	body, err := s.openAt(ctx, name, nil, offset, length)
+	if err != nil {
+		return nil, fmt.Errorf("open a part of %s in %s: %w", name, s.place(), err)
+	}
+	return body, nil
+}
+
+func (s *Store) openAt(ctx context.Context, name string, version *string, offset, length int64) (io.ReadCloser, error) {
+	if err := storage.CheckRange(offset, length, math.MaxInt64); err != nil {
+		return nil, err
+	}
+	body, err := s.get(ctx, name, &s3.GetObjectInput{
+		VersionId: version, Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
+	})
+	if status, code, _ := answer(err); status == http.StatusRequestedRangeNotSatisfiable || code == "InvalidRange" {
+		return nil, fmt.Errorf("%w: it ends before byte %d", storage.ErrRange, offset)
+	}
+	// A part that ends with the object is answered shorter than it was asked
+	// for; a server that knows no ranges answers with the whole.
+	if r, ok := body.(*reader); ok && r.left != length {
+		return nil, errors.Join(fmt.Errorf("%w: %d bytes from byte %d were asked for, and %d answered", storage.ErrRange, length, offset, r.left), body.Close())
+	}
+	return body, err
+}
+
+// get sends a request for an object or a part of it.
+func (s *Store) get(ctx context.Context, name string, in *s3.GetObjectInput) (io.ReadCloser, error) {
 	if err := storage.CheckName(name); err != nil {
 		return nil, err
 	}
-	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &s.o.Bucket, Key: s.key(name), VersionId: version, ChecksumMode: types.ChecksumModeEnabled,
-	})
+	in.Bucket, in.Key = &s.o.Bucket, s.key(name)
+	out, err := s.client.GetObject(ctx, in)
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
