@@ -182,6 +182,6 @@ them whole, keeps them in one or more stores, and restores them.
 	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
-		newRestoreCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newServeCommand(a), newVersionCommand(a))
+		newRestoreCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newStorageCommand(a), newServeCommand(a), newVersionCommand(a))
 	return root
 }

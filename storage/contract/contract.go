@@ -38,7 +38,7 @@ func Checks() []Check {
 		{Name: "body error leaves nothing", run: checkBodyError, Heavy: true, Deletes: true},
 		{Name: "cancel in mid-put leaves nothing", run: checkCancel, Heavy: true, Deletes: true},
 		{Name: "cancelled before it begins", run: checkCancelled},
-		{Name: "not seen before its end", run: checkNotSeenEarly},
+		{Name: "not seen before its end", run: checkNotSeenEarly, Heavy: true},
 		{Name: "deletes once", run: checkDelete, Deletes: true},
 		{Name: "lists in order", run: checkListOrder},
 		{Name: "lists by prefix", run: checkListPrefix},
