@@ -54,7 +54,10 @@ type Object struct {
 
 // Store is a flat space of immutable objects.
 //
-// What an implementation MUST hold, and what storagetest.Run checks:
+// What an implementation MUST hold. Package contract has a check for each line:
+// tests run them on every store there is (storage/fs, storage/s3, and the one in
+// memory, which is for tests alone and stands in storagetest), and
+// `slotark storage check` runs them on a person's own.
 //
 //   - Visibility: after Put returns nil, every later Open, Stat and List of any
 //     process sees the whole object. Before that, and after a Put that returned
@@ -72,6 +75,8 @@ type Object struct {
 //   - List yields every object whose name starts with prefix, in ascending byte
 //     order of names, however many there are. The first error ends it.
 //   - All methods are safe for concurrent use and stop soon after ctx is done.
+//   - A store that can give parts of objects implements [RangeOpener] too; one
+//     that can tell a person about its place, contract.Witness.
 //   - Errors are wrapped once with the verb and the object's name, carry one of
 //     this package's sentinels where one fits and a hint (package hint) where a
 //     person can do something, and never contain a secret.

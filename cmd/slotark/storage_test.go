@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -153,6 +154,26 @@ func TestStorageCheckInterrupted(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, said.String())
 	}
 	wantEmpty(t, server, bucket)
+}
+
+// The proxy of the environment is heeded: the store's own name leads nowhere.
+func TestStorageThroughAProxy(t *testing.T) {
+	server := s3test.Start(t)
+	bucket := server.Bucket(t, "backups")
+	var asked atomic.Int64
+	proxy := server.Proxy(t, func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Host != "s3.nowhere.invalid:9000" {
+			t.Errorf("the proxy was asked for %s", r.URL)
+		}
+		asked.Add(1)
+		return false
+	})
+	cmd := command(t.Context(), "", "storage", "check", "s3://"+bucket+"/pre?endpoint=http://s3.nowhere.invalid:9000", "--quick")
+	cmd.Env = append(cmd.Env, "HTTP_PROXY="+proxy.Endpoint)
+	finish(t, cmd).want(t, exitDone, "0 failed")
+	if asked.Load() == 0 {
+		t.Error("the proxy was not asked")
+	}
 }
 
 func TestStorageClean(t *testing.T) {

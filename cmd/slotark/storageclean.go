@@ -8,6 +8,7 @@ import (
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/config"
 	"github.com/slotark/slotark/internal/human"
+	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/s3"
 	"github.com/spf13/cobra"
 )
@@ -45,7 +46,7 @@ func runStorageClean(ctx context.Context, a *app, cmd *cobra.Command, urls []str
 	older := max(o.older.Duration(), s.Snapshot.Timeout+time.Hour)
 	failed := false
 	for _, store := range stores {
-		bucket, ok := store.Store.(*s3.Store)
+		bucket, ok := storage.As[*s3.Store](store)
 		if !ok {
 			continue // a folder has none
 		}

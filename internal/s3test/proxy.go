@@ -13,14 +13,7 @@ import (
 // server at the proxy's endpoint.
 func (s *Server) Proxy(t testing.TB, see func(w http.ResponseWriter, r *http.Request) bool) *Server {
 	t.Helper()
-	target, err := url.Parse(s.Endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The host stays as the client wrote it: it is part of the signature.
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, r.In.Host
-	}}
+	forward := s.Forward(t)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !see(w, r) {
 			forward.ServeHTTP(w, r)
@@ -28,6 +21,19 @@ func (s *Server) Proxy(t testing.TB, see func(w http.ResponseWriter, r *http.Req
 	}))
 	t.Cleanup(front.Close)
 	return &Server{Endpoint: front.URL, Region: s.Region, AccessKey: s.AccessKey, SecretKey: s.SecretKey, root: s.root, process: s.process, exited: s.exited}
+}
+
+// Forward passes requests on to the server.
+func (s *Server) Forward(t testing.TB) http.Handler {
+	t.Helper()
+	target, err := url.Parse(s.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The host stays as the client wrote it: it is part of the signature.
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, r.In.Host
+	}}
 }
 
 // Answer answers a request as S3 answers with an error.

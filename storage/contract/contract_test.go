@@ -123,3 +123,18 @@ func TestOpenAtWithoutRanges(t *testing.T) {
 		}
 	}
 }
+
+// decorated stands before a store and lets itself be looked through.
+type decorated struct{ storage.Store }
+
+func (d decorated) Unwrap() storage.Store { return d.Store }
+
+func TestAs(t *testing.T) {
+	memory := storagetest.NewMemory("m")
+	if got, ok := storage.As[*storagetest.Memory](storage.Named{Name: "n", Store: decorated{memory}}); !ok || got != memory {
+		t.Errorf("got %v %v", got, ok)
+	}
+	if _, ok := storage.As[contract.Eraser](decorated{memory}); ok {
+		t.Error("it found what nobody can do")
+	}
+}

@@ -151,7 +151,7 @@ func (e *examination) clock(ctx context.Context) {
 
 // place asks the store for what only its kind has.
 func (e *examination) place(ctx context.Context) {
-	if w, ok := as[Witness](e.s); ok {
+	if w, ok := storage.As[Witness](e.s); ok {
 		for _, f := range w.Examine(ctx, e.o.Folder) {
 			e.tell(f)
 		}

@@ -3,8 +3,6 @@ package contract
 import (
 	"context"
 	"time"
-
-	"github.com/slotark/slotark/storage"
 )
 
 // Result is how one check of a store ended.
@@ -40,13 +38,4 @@ type Eraser interface {
 	// Erase removes all that is left of the objects below a folder and returns
 	// how many remain.
 	Erase(ctx context.Context, folder string) (left int, err error)
-}
-
-// as gives what a store can do beside the contract.
-func as[T any](s storage.Store) (T, bool) {
-	if named, ok := s.(storage.Named); ok {
-		s = named.Store
-	}
-	able, ok := s.(T)
-	return able, ok
 }

@@ -25,7 +25,7 @@ func (e *examination) tidy(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyLimit)
 	defer cancel()
 	left, err := e.deleteAll(ctx)
-	if eraser, ok := as[Eraser](e.s); ok && len(left) == 0 {
+	if eraser, ok := storage.As[Eraser](e.s); ok && len(left) == 0 {
 		var versions int
 		versions, eraseErr := eraser.Erase(ctx, e.o.Folder)
 		if err = errors.Join(err, eraseErr); versions > 0 {

@@ -126,6 +126,7 @@ func parseS3(u *url.URL, values url.Values) (Location, error) {
 	o := s3.Options{
 		Bucket: u.Host, Prefix: prefix,
 		Region: values.Get("region"), Endpoint: strings.TrimSuffix(values.Get("endpoint"), "/"), Profile: values.Get("profile"),
+		CA: values.Get("ca"),
 	}
 	if err := checkEndpoint(o.Endpoint); err != nil {
 		return Location{}, err
@@ -138,6 +139,9 @@ func parseS3(u *url.URL, values url.Values) (Location, error) {
 			return Location{}, fmt.Errorf("path_style is %q: true or false", text)
 		}
 		o.PathStyle = style
+	}
+	if err := parseStored(&o, values); err != nil {
+		return Location{}, err
 	}
 	if err := parseLock(&o, values); err != nil {
 		return Location{}, err
@@ -202,6 +206,10 @@ func (l Location) String() string {
 		set("region", l.S3.Region)
 		set("endpoint", l.S3.Endpoint)
 		set("profile", l.S3.Profile)
+		set("ca", l.S3.CA)
+		set("sse", l.S3.Encryption)
+		set("kms_key_id", l.S3.KMSKey)
+		set("storage_class", l.S3.StorageClass)
 		set("lock", l.S3.Lock)
 		set("lock_for", spanText(l.S3.LockFor))
 		if !l.AsOf.IsZero() {

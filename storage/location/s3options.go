@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
@@ -13,7 +15,27 @@ import (
 )
 
 // s3Parameters are all that a URL of a bucket may have.
-var s3Parameters = []string{"region", "endpoint", "path_style", "profile", "lock", "lock_for", "as_of", "name"}
+var s3Parameters = []string{"region", "endpoint", "path_style", "profile", "ca", "sse", "kms_key_id", "storage_class", "lock", "lock_for", "as_of", "name"}
+
+// storageClasses are those from which an object can be read at once.
+var storageClasses = []string{"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"}
+
+// parseStored reads how objects are stored.
+func parseStored(o *s3.Options, values url.Values) error {
+	o.Encryption, o.KMSKey, o.StorageClass = values.Get("sse"), values.Get("kms_key_id"), values.Get("storage_class")
+	switch {
+	case o.Encryption != "" && o.Encryption != "AES256" && o.Encryption != "aws:kms":
+		return fmt.Errorf("sse is %q: AES256 or aws:kms", o.Encryption)
+	case o.KMSKey != "" && o.Encryption != "aws:kms":
+		return hint.Add(errors.New("kms_key_id names a key, and nothing says that it is used"), "Add sse=aws:kms.")
+	case o.StorageClass == "GLACIER", o.StorageClass == "DEEP_ARCHIVE":
+		return hint.Add(fmt.Errorf("storage_class is %s: what is stored there cannot be read for hours, not even to verify it", o.StorageClass),
+			"Use GLACIER_IR; or let a lifecycle rule move what is old, and move it back before a restore.")
+	case o.StorageClass != "" && !slices.Contains(storageClasses, o.StorageClass):
+		return fmt.Errorf("storage_class is %q: one of %s", o.StorageClass, strings.Join(storageClasses, ", "))
+	}
+	return nil
+}
 
 // parseLock reads how objects are locked and for how long: one says nothing
 // without the other.

@@ -115,6 +115,8 @@ func (p *put) single(ctx context.Context, data []byte) error {
 			ChecksumCRC32C: encodeCRC(p.crc), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
 			Metadata:       map[string]string{tokenKey: p.token},
 			ObjectLockMode: p.retain.mode, ObjectLockRetainUntilDate: p.retain.until,
+			ServerSideEncryption: types.ServerSideEncryption(p.o.Encryption), SSEKMSKeyId: optional(p.o.KMSKey),
+			StorageClass: types.StorageClass(p.o.StorageClass),
 		})
 		done()
 		if _, code, _ := answer(err); code != "ConditionalRequestConflict" {
@@ -174,6 +176,14 @@ func (p *put) readError(err error) error {
 type bodyFault struct{ error }
 
 func (b *bodyFault) Unwrap() error { return b.error }
+
+// optional is a text for the protocol, which leaves out what is "".
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
 
 // encodeCRC is a CRC as the protocol writes it: big-endian, base64.
 func encodeCRC(crc uint32) *string {
