@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,7 +52,8 @@ func TestAsOf(t *testing.T) {
 	repo := server.URL(server.VersionedBucket(t, "versioned"), "backups")
 	slotark(t, password, "snapshot", "--node", c.Addrs()[0], "--repo", repo).want(t, exitDone)
 	ids := idsOf(t, "--repo", repo)
-	then := clock.Now().Add(time.Millisecond).UTC().Format(time.RFC3339Nano)
+	// The server tells milliseconds, and listing took longer than that.
+	then := clock.Now().Add(-2 * time.Millisecond).UTC().Format(time.RFC3339Nano)
 	intrude(t, server, "versioned")
 	slotark(t, "", "list", "--repo", repo).want(t, exitNoRepository)
 
@@ -134,6 +136,23 @@ func TestLockedSnapshots(t *testing.T) {
 	if got := idsOf(t, "--repo", mirror); len(got) != 2 {
 		t.Errorf("the mirror has %v", got)
 	}
+}
+
+// A run that fails cannot remove what it has locked, and says so.
+func TestFailedRunUnderALock(t *testing.T) {
+	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 100, Seed: 23})
+	server := s3test.Start(t)
+	bucket := server.LockedBucket(t, "locked")
+	proxy := server.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifest.json") {
+			return false
+		}
+		s3test.Answer(w, http.StatusForbidden, "AccessDenied", "Access Denied.")
+		return true
+	})
+	slotark(t, password, "snapshot", "--node", c.Addrs()[0], "--repo", proxy.URL(bucket, "backups")+"&lock=governance&lock_for=1d").
+		want(t, exitFailed, "access denied", "object is locked until")
+	slotark(t, "", "list", "--repo", server.URL(bucket, "backups")).want(t, exitDone, "no snapshots")
 }
 
 // allObjects are the keys of a bucket.

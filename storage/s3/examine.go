@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/storage"
@@ -20,6 +22,9 @@ import (
 func (s *Store) Examine(ctx context.Context, folder string) []contract.Finding {
 	return []contract.Finding{s.examineAbort(ctx, folder+"/aborted"), s.examineUploads(ctx), s.examineVersions(ctx), s.examineLock(ctx)}
 }
+
+// So many versions are erased at once.
+const eraseAtOnce = 8
 
 const adviceUploads = "Give the bucket a lifecycle rule that aborts incomplete multipart uploads after some days."
 
@@ -137,14 +142,20 @@ func (s *Store) Erase(ctx context.Context, folder string) (left int, err error) 
 		}
 		all = append(all, v)
 	}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(eraseAtOnce)
 	for _, v := range all {
-		_, failed := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(v.name), VersionId: v.id})
-		if failed != nil {
-			left++
-			if err == nil {
-				err = s.explain(ctx, failed)
+		group.Go(func() error {
+			_, failed := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(v.name), VersionId: v.id})
+			if failed != nil {
+				mu.Lock()
+				left++
+				mu.Unlock()
 			}
-		}
+			return s.explain(ctx, failed)
+		})
 	}
+	err = group.Wait() // before left is read
 	return left, err
 }
