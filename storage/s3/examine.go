@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/storage"
@@ -23,8 +22,8 @@ func (s *Store) Examine(ctx context.Context, folder string) []contract.Finding {
 	return []contract.Finding{s.examineAbort(ctx, folder+"/aborted"), s.examineUploads(ctx), s.examineVersions(ctx), s.examineLock(ctx)}
 }
 
-// So many versions are erased at once.
-const eraseAtOnce = 8
+// S3 erases so many versions at one request.
+const eraseAtOnce = 1000
 
 const adviceUploads = "Give the bucket a lifecycle rule that aborts incomplete multipart uploads after some days."
 
@@ -130,32 +129,29 @@ func (s *Store) examineDefault(f contract.Finding, rule *types.ObjectLockRule) c
 
 // Erase implements [contract.Eraser]: it removes the versions and markers that
 // deletions leave in a bucket that keeps them.
-func (s *Store) Erase(ctx context.Context, folder string) (left int, err error) {
+func (s *Store) Erase(ctx context.Context, folder string) (left int, first error) {
 	past := s.AsOf(time.Time{})
 	if past.haveVersions(ctx) != nil {
 		return 0, nil // it keeps none, or does not say: deleted is all that can be had
 	}
-	var all []version
+	var all []types.ObjectIdentifier
 	for v, err := range past.versions(ctx, folder+"/") {
 		if err != nil {
 			return 0, err
 		}
-		all = append(all, v)
+		all = append(all, types.ObjectIdentifier{Key: s.key(v.name), VersionId: v.id})
 	}
-	var mu sync.Mutex
-	var group errgroup.Group
-	group.SetLimit(eraseAtOnce)
-	for _, v := range all {
-		group.Go(func() error {
-			_, failed := s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(v.name), VersionId: v.id})
-			if failed != nil {
-				mu.Lock()
-				left++
-				mu.Unlock()
-			}
-			return s.explain(ctx, failed)
+	for batch := range slices.Chunk(all, eraseAtOnce) {
+		out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+			Bucket: &s.o.Bucket, Delete: &types.Delete{Objects: batch, Quiet: aws.Bool(true)},
 		})
+		if err != nil {
+			return len(all), s.explain(ctx, err)
+		}
+		left += len(out.Errors)
+		if len(out.Errors) > 0 && first == nil {
+			first = fmt.Errorf("erase %s: %s", aws.ToString(out.Errors[0].Key), oneLine(0, aws.ToString(out.Errors[0].Code), aws.ToString(out.Errors[0].Message)))
+		}
 	}
-	err = group.Wait() // before left is read
-	return left, err
+	return left, first
 }
