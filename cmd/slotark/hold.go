@@ -51,7 +51,7 @@ func runHold(ctx context.Context, a *app, cmd *cobra.Command, o holdOptions, ref
 	if err != nil {
 		return nil, nil, usageError{err}
 	}
-	s, err := a.settings(ctx, cmd, needStores)
+	s, err := a.settings(ctx, cmd, needStores|needWrites)
 	if err != nil {
 		return nil, nil, err
 	}

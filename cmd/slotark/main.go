@@ -190,6 +190,7 @@ them whole, keeps them in one or more stores, and restores them.
 	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
-		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newMirrorCommand(a), newServeCommand(a), newVersionCommand(a))
+		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newMirrorCommand(a), newStorageCommand(a),
+		newServeCommand(a), newVersionCommand(a))
 	return root
 }

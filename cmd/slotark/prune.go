@@ -143,7 +143,7 @@ func (r *pruneResult) failed() bool {
 }
 
 func runPrune(ctx context.Context, a *app, cmd *cobra.Command, o pruneOptions) (*pruneResult, error) {
-	s, err := a.settings(ctx, cmd, needStores)
+	s, err := a.settings(ctx, cmd, needStores|needWrites)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,6 @@ import (
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
-	"github.com/slotark/slotark/storage/limit"
-	"github.com/slotark/slotark/storage/location"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -50,6 +48,7 @@ type flags struct {
 	seal         config.Seal
 	window       string
 	identities   []string
+	asOf         string
 }
 
 func (a *app) addFlags(set *pflag.FlagSet) {
@@ -70,6 +69,7 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 	set.DurationVar(&f.timeout, "timeout", 0, "for connecting to a node and for each command (default 5s)")
 	set.StringVar(&f.repo, "repo", "", "the repository's primary store, as a folder or a `URL`: s3://BUCKET/PREFIX?region=…&endpoint=…&path_style=true")
 	set.StringArrayVar(&f.mirrors, "mirror", nil, "a further store that receives every object, by its `URL`; may be repeated")
+	set.StringVar(&f.asOf, "as-of", "", "read the buckets as they were at an `INSTANT`, such as 2026-01-31T02:00:00Z, with what was deleted or overwritten since; they must keep versions")
 }
 
 // addCaptureFlags are those of the verbs that take snapshots.
@@ -102,6 +102,7 @@ type need int
 const (
 	needCluster need = 1 << iota // nodes to connect to
 	needStores                   // a repository
+	needWrites                   // stores as they are now: they will be written
 )
 
 // settings are the configuration, the flags over it, and what is opened by
@@ -142,6 +143,9 @@ func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*se
 	}
 	if needs&needCluster != 0 && len(c.Cluster.Nodes) == 0 {
 		return nil, hint.Add(usageError{errors.New("no node of the cluster was named")}, "name one: --node HOST:PORT, or cluster.nodes in --config FILE")
+	}
+	if needs&needWrites != 0 && a.flags.asOf != "" {
+		return nil, hint.Add(usageError{fmt.Errorf("%s writes to the stores, and --as-of only shows what was in them", cmd.CommandPath())}, "leave --as-of out")
 	}
 	if needs&needStores != 0 && c.Repository.Primary == "" {
 		return nil, hint.Add(usageError{errors.New("no repository was named")}, "name one: --repo FOLDER or --repo s3://BUCKET/PREFIX, or repository.primary in --config FILE")
@@ -288,30 +292,6 @@ func (a *app) password(c config.Cluster) (string, error) {
 		fmt.Fprintf(a.stderr, "slotark: warning: %s\n", warning)
 	}
 	return password, err
-}
-
-// openStores opens the primary and the mirrors, and gives each a name of its
-// own. It is the one place where stores are stacked.
-func (a *app) openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
-	var stores []storage.Named
-	taken := map[string]bool{}
-	for _, url := range append([]string{c.Repository.Primary}, c.Repository.Mirrors...) {
-		store, err := location.Open(ctx, url)
-		if err != nil {
-			return nil, usageError{err}
-		}
-		for n := 2; taken[store.Name]; n++ {
-			store.Name = fmt.Sprintf("%s-%d", strings.TrimSuffix(store.Name, fmt.Sprintf("-%d", n-1)), n)
-		}
-		taken[store.Name] = true
-		store.Store = limit.New(store.Store, a.limits.of(store.Name))
-		stores = append(stores, store)
-	}
-	if err := a.limits.apply(c.Repository.Limits); err != nil {
-		return nil, usageError{err}
-	}
-	a.limits.watch(ctx, a)
-	return stores, nil
 }
 
 // Arguments: cobra's own messages do not say what to do.

@@ -54,7 +54,7 @@ Where the repository does not exist yet, it is made. The password is read from
 }
 
 func runSnapshot(ctx context.Context, a *app, cmd *cobra.Command, o snapshotOptions) (*snapshot.Result, error) {
-	s, err := a.settings(ctx, cmd, needCluster|needStores)
+	s, err := a.settings(ctx, cmd, needCluster|needStores|needWrites)
 	if err != nil {
 		return nil, err
 	}

@@ -235,6 +235,17 @@ func (s *Server) VersionedBucket(t testing.TB, name string) string {
 	return name
 }
 
+// LockedBucket makes a bucket with Object Lock, which keeps old versions too,
+// and returns its name.
+func (s *Server) LockedBucket(t testing.TB, name string) string {
+	t.Helper()
+	_, err := s.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name, ObjectLockEnabledForBucket: aws.Bool(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 // Uploads lists the keys of the bucket's unfinished multipart uploads. It may
 // be called from a t.Cleanup, when the test's context has ended.
 func (s *Server) Uploads(t testing.TB, bucket string) []string {

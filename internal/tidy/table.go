@@ -31,6 +31,7 @@ var layers = map[string]int{
 	"storage/s3":              160,
 	"storage/seal":            160,
 	"storage/storagetest":     150,
+	"storage/contract":        148,
 	"internal/s3test":         150,
 	"internal/fault":          150,
 	"storage/internal/source": 145,

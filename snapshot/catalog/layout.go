@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"strings"
+	"time"
 
 	"github.com/slotark/slotark/snapshot/manifest"
 )
@@ -101,6 +102,16 @@ func parseName(name string) (named, bool) {
 		return n, err == nil && strings.HasSuffix(parts[3], ".json")
 	}
 	return named{}, false
+}
+
+// SnapshotTime is when the snapshot was begun whose object a name is. It is
+// false for all that is no part of a snapshot.
+func SnapshotTime(name string) (time.Time, bool) {
+	_, kind, id, _ := folderOf(name)
+	if kind != snapshotsDir || id == "" {
+		return time.Time{}, false
+	}
+	return id.Time(), true
 }
 
 // folderOf says of an object's name which snapshot it is filed under, in which

@@ -83,22 +83,29 @@ func (w witness) now() time.Time { return w.modified.Add(clock.Since(w.asked)) }
 // putEverywhere stores v as JSON in each of the stores. It returns those that
 // took it, and what the others said.
 func putEverywhere(ctx context.Context, stores []storage.Named, name string, v any) ([]witness, error) {
+	took, failures := putEach(ctx, stores, name, v)
+	return took, errors.Join(failures...)
+}
+
+// putEach is putEverywhere with what each of the others said.
+func putEach(ctx context.Context, stores []storage.Named, name string, v any) (took []witness, failures []error) {
 	text, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", name, err)
+		return nil, []error{fmt.Errorf("encode %s: %w", name, err)}
 	}
 	text = append(text, '\n')
 	objects, errs := make([]storage.Object, len(stores)), make([]error, len(stores))
 	inEach(ctx, stores, func(ctx context.Context, i int) {
 		objects[i], errs[i] = stores[i].Put(ctx, name, bytes.NewReader(text))
 	})
-	var took []witness
 	for i, err := range errs {
-		if err == nil {
-			took = append(took, witness{stores[i], objects[i].Modified, clock.Now()})
+		if err != nil {
+			failures = append(failures, err)
+			continue
 		}
+		took = append(took, witness{stores[i], objects[i].Modified, clock.Now()})
 	}
-	return took, errors.Join(errs...)
+	return took, failures
 }
 
 // putMark stores one mark in each of the stores.
@@ -198,7 +205,8 @@ func (s *Snapshot) Claim(ctx context.Context) (*Claim, error) {
 	if ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), c.end(ctx))
 	}
-	if len(took) == 0 && failed != nil {
+	// A view of the past takes no mark, and no prune reaches what it shows.
+	if len(took) == 0 && failed != nil && !errors.Is(failed, storage.ErrReadOnly) {
 		c.Warning = fmt.Sprintf("no store took the mark that %s is being restored, so a prune could delete it meanwhile: %s",
 			m.ID, strings.ReplaceAll(failed.Error(), "\n", "; "))
 	}
@@ -240,7 +248,7 @@ func (c *Claim) end(ctx context.Context) error {
 	}
 	m := c.snapshot.Manifest
 	took, err := putMark(context.WithoutCancel(ctx), c.snapshot.stores, restoresDir, m.Cluster, m.ID, c.id, ended)
-	if len(took) > 0 { // one store that says so is enough
+	if len(took) > 0 || errors.Is(err, storage.ErrReadOnly) { // one store that says so is enough
 		return nil
 	}
 	return err

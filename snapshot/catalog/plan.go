@@ -94,7 +94,7 @@ func (r *Repository) PlanPrune(ctx context.Context, o PruneOptions) (*Plan, erro
 	}
 	p.Decisions = o.Policy.Decide(candidates, p.started)
 	p.Orphans = inv.orphans(o.OrphansOlder, p.started)
-	return p, nil
+	return p, r.keepLocked(ctx, p)
 }
 
 // allAnswer is an error unless every store is a repository that this build

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -180,8 +181,8 @@ func readJSON(ctx context.Context, store storage.Store, name string, into any) e
 
 // PutRecord stores v as JSON under name in every store. The error joins what
 // each store said; a record is evidence and never decides whether what it
-// describes happened.
+// describes happened. A view of the past keeps none.
 func (r *Repository) PutRecord(ctx context.Context, name string, v any) error {
-	_, err := putEverywhere(ctx, r.stores, name, v)
-	return err
+	_, failures := putEach(ctx, r.stores, name, v)
+	return errors.Join(slices.DeleteFunc(failures, func(err error) bool { return errors.Is(err, storage.ErrReadOnly) })...)
 }

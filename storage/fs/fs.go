@@ -83,7 +83,24 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s in %s: %w", name, s, err)
 	}
-	return &reader{ctx: ctx, file: f, what: name + " from " + s.String(), left: info.Size()}, nil
+	return &reader{ctx: ctx, file: f, Closer: f, what: name + " from " + s.String(), left: info.Size()}, nil
+}
+
+// OpenAt implements [storage.RangeOpener].
+func (s *Store) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	f, info, err := s.open(ctx, name)
+	if err == nil {
+		if err = storage.CheckRange(offset, length, info.Size()); err == nil {
+			_, err = f.Seek(offset, io.SeekStart)
+		}
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open a part of %s in %s: %w", name, s, err)
+	}
+	return &reader{ctx: ctx, file: io.LimitReader(f, length), Closer: f, what: name + " from " + s.String(), left: length}, nil
 }
 
 func (s *Store) open(ctx context.Context, name string) (*os.File, iofs.FileInfo, error) {

@@ -4,14 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 )
 
-// reader gives an object's bytes: exactly as many as the file had when it was
-// opened, or an error.
+// reader gives an object's bytes, or a part of them: exactly as many as the
+// file had when it was opened, or an error.
 type reader struct {
+	io.Closer
 	ctx  context.Context
-	file *os.File
+	file io.Reader
 	what string
 	left int64
 }
@@ -32,5 +32,3 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-func (r *reader) Close() error { return r.file.Close() }

@@ -107,6 +107,18 @@ func (s *store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return &readCloser{&reader{ctx, body, s.rates.get}, body}, nil
 }
 
+// OpenAt implements [storage.RangeOpener].
+func (s *store) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	body, err := storage.OpenAt(ctx, s.Store, name, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return &readCloser{&reader{ctx, body, s.rates.get}, body}, nil
+}
+
+// Unwrap lets [storage.As] see what the store below can do.
+func (s *store) Unwrap() storage.Store { return s.Store }
+
 // reader gives a body's bytes at a rate.
 type reader struct {
 	ctx  context.Context

@@ -11,5 +11,6 @@
 //	s3://bucket/prefix?endpoint=https://minio.example:9000&profile=backup
 //
 // Parameters of s3: region, endpoint, path_style (true or false; true by
-// default where there is an endpoint), profile, name. Of file: name.
+// default where there is an endpoint), profile, ca, sse with
+// kms_key_id, storage_class, lock with lock_for, as_of, name. Of file: name.
 package location

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/storage"
@@ -27,6 +28,7 @@ type Location struct {
 	Scheme string // "file" or "s3"
 	Path   string // of file: absolute
 	S3     s3.Options
+	AsOf   time.Time // of s3: the instant as of which it is shown; zero is now
 
 	name string // of the parameter name
 }
@@ -109,7 +111,7 @@ func parseFile(u *url.URL, values url.Values) (Location, error) {
 }
 
 func parseS3(u *url.URL, values url.Values) (Location, error) {
-	if err := known(values, "region", "endpoint", "path_style", "profile", "name"); err != nil {
+	if err := known(values, s3Parameters...); err != nil {
 		return Location{}, err
 	}
 	if u.Host == "" {
@@ -124,6 +126,7 @@ func parseS3(u *url.URL, values url.Values) (Location, error) {
 	o := s3.Options{
 		Bucket: u.Host, Prefix: prefix,
 		Region: values.Get("region"), Endpoint: strings.TrimSuffix(values.Get("endpoint"), "/"), Profile: values.Get("profile"),
+		CA: values.Get("ca"),
 	}
 	if err := checkEndpoint(o.Endpoint); err != nil {
 		return Location{}, err
@@ -137,7 +140,17 @@ func parseS3(u *url.URL, values url.Values) (Location, error) {
 		}
 		o.PathStyle = style
 	}
-	return Location{Scheme: "s3", S3: o, name: values.Get("name")}, nil
+	if err := parseStored(&o, values); err != nil {
+		return Location{}, err
+	}
+	if err := parseLock(&o, values); err != nil {
+		return Location{}, err
+	}
+	asOf, err := ParseInstant(values.Get("as_of"))
+	if err != nil {
+		return Location{}, fmt.Errorf("as_of: %w", err)
+	}
+	return Location{Scheme: "s3", S3: o, AsOf: asOf, name: values.Get("name")}, nil
 }
 
 func checkEndpoint(text string) error {
@@ -193,6 +206,15 @@ func (l Location) String() string {
 		set("region", l.S3.Region)
 		set("endpoint", l.S3.Endpoint)
 		set("profile", l.S3.Profile)
+		set("ca", l.S3.CA)
+		set("sse", l.S3.Encryption)
+		set("kms_key_id", l.S3.KMSKey)
+		set("storage_class", l.S3.StorageClass)
+		set("lock", l.S3.Lock)
+		set("lock_for", spanText(l.S3.LockFor))
+		if !l.AsOf.IsZero() {
+			set("as_of", l.AsOf.Format(time.RFC3339Nano))
+		}
 		if l.S3.PathStyle != (l.S3.Endpoint != "") {
 			set("path_style", strconv.FormatBool(l.S3.PathStyle))
 		}
@@ -232,6 +254,9 @@ func (l Location) Open(ctx context.Context) (storage.Named, error) {
 	// one that merely stands in at a server of one's own.
 	if l.S3.Endpoint == "" {
 		l.S3.Region = store.Region()
+	}
+	if !l.AsOf.IsZero() {
+		return storage.Named{Name: l.Name(), Store: store.AsOf(l.AsOf)}, nil
 	}
 	return storage.Named{Name: l.Name(), Store: store}, nil
 }

@@ -3,6 +3,7 @@ package location_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -27,10 +28,14 @@ func TestParse(t *testing.T) {
 		"s3://bucket":                            {"s3://bucket", "bucket"},
 		"s3://bucket/":                           {"s3://bucket", "bucket"},
 		"s3://bucket/a/b/?region=eu-west-1":      {"s3://bucket/a/b?region=eu-west-1", "eu-west-1"},
-		"s3://bucket/p?region=eu-west-1&name=dublin": {"s3://bucket/p?name=dublin&region=eu-west-1", "dublin"},
-		"s3://b/p?endpoint=http://h:1/&profile=x":    {"s3://b/p?endpoint=http%3A%2F%2Fh%3A1&profile=x", "b"},
-		"s3://b?endpoint=http://h&path_style=false":  {"s3://b?endpoint=http%3A%2F%2Fh&path_style=false", "b"},
-		"s3://b?path_style=true":                     {"s3://b?path_style=true", "b"},
+		"s3://bucket/p?region=eu-west-1&name=dublin":                      {"s3://bucket/p?name=dublin&region=eu-west-1", "dublin"},
+		"s3://b/p?endpoint=http://h:1/&profile=x":                         {"s3://b/p?endpoint=http%3A%2F%2Fh%3A1&profile=x", "b"},
+		"s3://b?endpoint=http://h&path_style=false":                       {"s3://b?endpoint=http%3A%2F%2Fh&path_style=false", "b"},
+		"s3://b?sse=aws:kms&kms_key_id=k&storage_class=STANDARD_IA&ca=/x": {"s3://b?ca=%2Fx&kms_key_id=k&sse=aws%3Akms&storage_class=STANDARD_IA", "b"},
+		"s3://b?lock=governance&lock_for=4w":                              {"s3://b?lock=governance&lock_for=28d", "b"},
+		"s3://b?lock=compliance&lock_for=36h":                             {"s3://b?lock=compliance&lock_for=36h0m0s", "b"},
+		"s3://b?as_of=2026-01-31T03:00:00%2B01:00":                        {"s3://b?as_of=2026-01-31T02%3A00%3A00Z", "b"},
+		"s3://b?path_style=true":                                          {"s3://b?path_style=true", "b"},
 	} {
 		l, err := location.Parse(text)
 		if err != nil {
@@ -41,7 +46,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("Parse(%q) = %s named %s, want %s named %s", text, l, l.Name(), want.url, want.name)
 		}
 		again, err := location.Parse(l.String())
-		if err != nil || again != l {
+		if err != nil || !reflect.DeepEqual(again, l) {
 			t.Errorf("Parse(%q) = %+v %v, not the same again", l, again, err)
 		}
 	}
@@ -62,6 +67,18 @@ func TestParseRefuses(t *testing.T) {
 		"s3://b?region=a&region=b":            `"region" is given twice`,
 		"s3://b/a/../b":                       `".."`,
 		"s3://b?path_style=maybe":             "path_style",
+		"s3://b?sse=yes":                      "AES256 or aws:kms",
+		"s3://b?kms_key_id=k":                 "nothing says that it is used",
+		"s3://b?sse=AES256&kms_key_id=k":      "nothing says that it is used",
+		"s3://b?storage_class=DEEP_ARCHIVE":   "cannot be read for hours",
+		"s3://b?storage_class=cheap":          "one of STANDARD",
+		"s3://b?lock=governance":              "for how long",
+		"s3://b?lock_for=30d":                 "nothing how",
+		"s3://b?lock=forever&lock_for=30d":    "governance or compliance",
+		"s3://b?lock=compliance&lock_for=30":  `lock_for: "30" is not a time span`,
+		"s3://b?lock=compliance&lock_for=0d":  `"0d" is not a time span`,
+		"s3://b?as_of=yesterday":              `as_of: "yesterday" is not an instant`,
+		"s3://b?as_of=2999-01-31T03:00:00Z":   "not over yet",
 		"s3://b?endpoint=minio:9000":          "endpoint",
 		"s3://b#x":                            `"#"`,
 		"s3://AKIA:hunter2@b/p":               "credentials",

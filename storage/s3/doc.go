@@ -24,6 +24,10 @@
 // token of its own into the object's metadata, and step 4 tells by it whose
 // the object is (settle.go).
 //
+// In a bucket with versions [Store.AsOf] shows an earlier state: for each name
+// the newest version that is not younger than the instant, and nothing where
+// that is a delete marker.
+//
 // Why not feature/s3/transfermanager: its part size is fixed, which ends at
 // 80 GiB for 8 MiB parts and an unknown length; it keeps reading the body
 // after a part has failed; it aborts the upload when the answer to the

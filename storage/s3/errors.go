@@ -75,6 +75,9 @@ func answer(err error) (status int, code, message string) {
 }
 
 func (s *Store) explainAnswer(err error, status int, code, message string) error {
+	if known := s.explainLock(err, message); known != nil {
+		return known
+	}
 	switch code {
 	case "NoSuchBucket":
 		return hint.Add(&fault{fmt.Sprintf("bucket %q does not exist", s.o.Bucket), storage.ErrNoStore, err},

@@ -41,7 +41,10 @@ func (p *put) multipart(ctx context.Context, first []byte) error {
 	created, err := p.client.CreateMultipartUpload(commit, &s3.CreateMultipartUploadInput{
 		Bucket: &p.o.Bucket, Key: p.key,
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c, ChecksumType: types.ChecksumTypeFullObject,
-		Metadata: map[string]string{tokenKey: p.token},
+		Metadata:       map[string]string{tokenKey: p.token},
+		ObjectLockMode: p.retain.mode, ObjectLockRetainUntilDate: p.retain.until,
+		ServerSideEncryption: types.ServerSideEncryption(p.o.Encryption), SSEKMSKeyId: optional(p.o.KMSKey),
+		StorageClass: types.StorageClass(p.o.StorageClass),
 	})
 	done()
 	if err != nil {

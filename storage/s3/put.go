@@ -52,9 +52,10 @@ type put struct {
 
 	stop context.CancelCauseFunc // ends the reading of body
 
-	crc        uint32  // of everything sent so far
-	upload     *string // id of the multipart upload, once there is one
-	committing bool    // the request that makes the object visible was sent
+	crc        uint32    // of everything sent so far
+	retain     retention // the lock it is stored with, if any
+	upload     *string   // id of the multipart upload, once there is one
+	committing bool      // the request that makes the object visible was sent
 }
 
 // Put implements [storage.Store].
@@ -79,7 +80,8 @@ func (s *Store) put(ctx context.Context, name string, body io.Reader) (storage.O
 	sending, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	src := source.New(sending, body)
-	p := &put{Store: s, name: name, key: s.key(name), token: rand.Text(), src: src, body: bufio.NewReader(src), stop: stop}
+	p := &put{Store: s, name: name, key: s.key(name), token: rand.Text(), src: src, body: bufio.NewReader(src), stop: stop,
+		retain: s.retention(name)}
 	first, err := p.fillFirst()
 	if err != nil {
 		return storage.Object{}, err
@@ -111,7 +113,10 @@ func (p *put) single(ctx context.Context, data []byte) error {
 			Bucket: &p.o.Bucket, Key: p.key, IfNoneMatch: aws.String("*"),
 			Body: storage.Moving(ctx, bytes.NewReader(data)), ContentLength: aws.Int64(int64(len(data))),
 			ChecksumCRC32C: encodeCRC(p.crc), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
-			Metadata: map[string]string{tokenKey: p.token},
+			Metadata:       map[string]string{tokenKey: p.token},
+			ObjectLockMode: p.retain.mode, ObjectLockRetainUntilDate: p.retain.until,
+			ServerSideEncryption: types.ServerSideEncryption(p.o.Encryption), SSEKMSKeyId: optional(p.o.KMSKey),
+			StorageClass: types.StorageClass(p.o.StorageClass),
 		})
 		done()
 		if _, code, _ := answer(err); code != "ConditionalRequestConflict" {
@@ -171,6 +176,14 @@ func (p *put) readError(err error) error {
 type bodyFault struct{ error }
 
 func (b *bodyFault) Unwrap() error { return b.error }
+
+// optional is a text for the protocol, which leaves out what is "".
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
 
 // encodeCRC is a CRC as the protocol writes it: big-endian, base64.
 func encodeCRC(crc uint32) *string {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
+	"net/http"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,20 +20,52 @@ import (
 // Open implements [storage.Store]. Where the server keeps a checksum of the
 // whole object, reading to the end compares it.
 func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
-	body, err := s.open(ctx, name)
+	body, err := s.open(ctx, name, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open %s in %s: %w", name, s.place(), err)
 	}
 	return body, nil
 }
 
-func (s *Store) open(ctx context.Context, name string) (io.ReadCloser, error) {
+// open opens one version of an object, or the current one.
+func (s *Store) open(ctx context.Context, name string, version *string) (io.ReadCloser, error) {
+	return s.get(ctx, name, &s3.GetObjectInput{VersionId: version, ChecksumMode: types.ChecksumModeEnabled})
+}
+
+// OpenAt implements [storage.RangeOpener].
+func (s *Store) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	body, err := s.openAt(ctx, name, nil, offset, length)
+	if err != nil {
+		return nil, fmt.Errorf("open a part of %s in %s: %w", name, s.place(), err)
+	}
+	return body, nil
+}
+
+func (s *Store) openAt(ctx context.Context, name string, version *string, offset, length int64) (io.ReadCloser, error) {
+	if err := storage.CheckRange(offset, length, math.MaxInt64); err != nil {
+		return nil, err
+	}
+	body, err := s.get(ctx, name, &s3.GetObjectInput{
+		VersionId: version, Range: aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
+	})
+	if status, code, _ := answer(err); status == http.StatusRequestedRangeNotSatisfiable || code == "InvalidRange" {
+		return nil, fmt.Errorf("%w: it ends before byte %d", storage.ErrRange, offset)
+	}
+	// A part that ends with the object is answered shorter than it was asked
+	// for; a server that knows no ranges answers with the whole.
+	if r, ok := body.(*reader); ok && r.left != length {
+		return nil, errors.Join(fmt.Errorf("%w: %d bytes from byte %d were asked for, and %d answered", storage.ErrRange, length, offset, r.left), body.Close())
+	}
+	return body, err
+}
+
+// get sends a request for an object or a part of it.
+func (s *Store) get(ctx context.Context, name string, in *s3.GetObjectInput) (io.ReadCloser, error) {
 	if err := storage.CheckName(name); err != nil {
 		return nil, err
 	}
-	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
-		Bucket: &s.o.Bucket, Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled,
-	})
+	in.Bucket, in.Key = &s.o.Bucket, s.key(name)
+	out, err := s.client.GetObject(ctx, in)
 	if err != nil {
 		return nil, s.explain(ctx, err)
 	}
@@ -82,17 +116,18 @@ func (s *Store) head(ctx context.Context, name string) (storage.Object, error) {
 	if err := storage.CheckName(name); err != nil {
 		return storage.Object{}, err
 	}
-	out, err := s.headObject(ctx, name)
+	out, err := s.headObject(ctx, name, nil)
 	if err != nil {
 		return storage.Object{}, err
 	}
 	return object(name, out), nil
 }
 
-// headObject asks for an object's metadata; its error is explained.
-func (s *Store) headObject(ctx context.Context, name string) (*s3.HeadObjectOutput, error) {
+// headObject asks for the metadata of one version of an object, or of the
+// current one; its error is explained.
+func (s *Store) headObject(ctx context.Context, name string, version *string) (*s3.HeadObjectOutput, error) {
 	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{
-		Bucket: &s.o.Bucket, Key: s.key(name), ChecksumMode: types.ChecksumModeEnabled,
+		Bucket: &s.o.Bucket, Key: s.key(name), VersionId: version, ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err == nil {
 		s.bucketSeen.Store(true)
@@ -123,21 +158,35 @@ func (s *Store) findBucket(ctx context.Context) error {
 }
 
 func object(name string, out *s3.HeadObjectOutput) storage.Object {
-	return storage.Object{Name: name, Bytes: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified).UTC()}
+	return storage.Object{Name: name, Bytes: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified).UTC(),
+		LockedUntil: lockedUntil(out)}
 }
 
-// Delete implements [storage.Store]. S3 calls the deletion of a missing
-// object a success, so its existence is asked for first.
+// Delete implements [storage.Store]. In a bucket with versions it puts a delete
+// marker before the object, which stays below it until a lifecycle rule takes
+// it away.
 func (s *Store) Delete(ctx context.Context, name string) error {
-	_, err := s.head(ctx, name)
-	if err == nil {
-		_, err = s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(name)})
-		err = s.explain(ctx, err)
-	}
-	if err != nil {
+	if err := s.delete(ctx, name); err != nil {
 		return fmt.Errorf("delete %s in %s: %w", name, s.place(), err)
 	}
 	return nil
+}
+
+func (s *Store) delete(ctx context.Context, name string) error {
+	if err := storage.CheckName(name); err != nil {
+		return err
+	}
+	// S3 calls the deletion of a missing object a success, and hides a locked
+	// one behind a marker: so both are asked for first.
+	out, err := s.headObject(ctx, name, nil)
+	if err != nil {
+		return err
+	}
+	if err := locked(out); err != nil {
+		return err
+	}
+	_, err = s.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.o.Bucket, Key: s.key(name)})
+	return s.explain(ctx, err)
 }
 
 // List implements [storage.Store].

@@ -41,6 +41,18 @@ type Options struct {
 	Profile   string // of the shared configuration; "" = the default
 	PathStyle bool   // bucket in the path instead of the host name
 
+	CA           string // file with the PEM of a certificate authority to trust; "" = the system's
+	Encryption   string // by the server: "" (the bucket's own), AES256 or aws:kms
+	KMSKey       string // id of the key of aws:kms; "" = the account's default
+	StorageClass string // "" = the server's default
+
+	// Lock is how objects are locked: "" (not at all), Governance or Compliance.
+	// LockFor is for how long, and LockSince says of a name from when on, and
+	// whether it is to be locked at all. Both must be given with Lock.
+	Lock      string
+	LockFor   time.Duration
+	LockSince func(name string) (time.Time, bool)
+
 	// StallTimeout ends a connection on which nothing has moved for so long.
 	// 0 = 2 minutes.
 	StallTimeout time.Duration
@@ -51,10 +63,11 @@ type Options struct {
 
 // Store is a bucket, or a prefix in it. See [Open].
 type Store struct {
-	client *s3.Client
-	o      Options
-	prefix string              // "" or ending in "/"
-	shared *semaphore.Weighted // room for the parts of all Puts; see room
+	client     *s3.Client
+	remembered []*aws.CredentialsCache
+	o          Options
+	prefix     string              // "" or ending in "/"
+	shared     *semaphore.Weighted // room for the parts of all Puts; see room
 
 	// A 404 to HEAD does not say whether object or bucket is missing. Once
 	// anything was answered from within the bucket, it is the object.
@@ -75,6 +88,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	if o.Bucket == "" {
 		return nil, errors.New("open s3 store: no bucket is named")
+	}
+	if o.Lock != "" && (o.LockFor <= 0 || o.LockSince == nil) {
+		return nil, fmt.Errorf("open %s: a lock needs to know for how long and since when", s)
 	}
 	cfg, err := s.configure(ctx)
 	if err != nil {
@@ -98,8 +114,10 @@ func (s *Store) configure(ctx context.Context) (aws.Config, error) {
 		config.WithHTTPClient(httpClient(s.o.StallTimeout)),
 		config.WithLogger(logging.Nop{}),
 		config.WithRetryer(func() aws.Retryer {
+			// Between two attempts it waits for a random part of a time that doubles.
 			return retry.NewStandard(func(r *retry.StandardOptions) {
 				r.MaxAttempts, r.MaxBackoff = attempts, s.o.MaxBackoff
+				r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(s.renewed)}, r.Retryables...)
 			})
 		}),
 		// Put gives its own checksums. What the SDK would add on top is a
@@ -111,6 +129,13 @@ func (s *Store) configure(ctx context.Context) (aws.Config, error) {
 	}
 	if s.o.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(s.o.Profile))
+	}
+	if s.o.CA != "" {
+		authority, err := readCA(s.o.CA)
+		if err != nil {
+			return aws.Config{}, err
+		}
+		options = append(options, config.WithCustomCABundle(authority))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
@@ -127,7 +152,7 @@ func (s *Store) configure(ctx context.Context) (aws.Config, error) {
 		}
 		cfg.Region = fallbackRegion
 	}
-	cfg.Credentials = aws.NewCredentialsCache(keys{cfg.Credentials})
+	cfg.Credentials = s.remember(cfg.Credentials)
 	return cfg, nil
 }
 
@@ -150,22 +175,3 @@ func (s *Store) place() string {
 }
 
 func (s *Store) key(name string) *string { return aws.String(s.prefix + name) }
-
-// noKeys marks the failure to find credentials, which the SDK reports only in
-// words.
-type noKeys struct{ error }
-
-func (e noKeys) Unwrap() error { return e.error }
-
-type keys struct{ aws.CredentialsProvider }
-
-func (k keys) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	if k.CredentialsProvider == nil {
-		return aws.Credentials{}, noKeys{errors.New("none are configured")}
-	}
-	found, err := k.CredentialsProvider.Retrieve(ctx)
-	if err != nil && ctx.Err() == nil {
-		err = noKeys{err}
-	}
-	return found, err
-}

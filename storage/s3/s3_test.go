@@ -22,18 +22,15 @@ func open(t *testing.T, server *s3test.Server, bucket, prefix string) *s3.Store 
 	return s
 }
 
-// TestConformance runs on two servers: one bucket keeps old versions, where a
-// deleted object is a marker and not nothing.
+// TestConformance runs on three servers: one bucket keeps old versions, where a
+// deleted object is a marker and not nothing, and one can lock besides.
 func TestConformance(t *testing.T) {
-	for _, versioned := range []bool{false, true} {
-		name := map[bool]string{false: "plain", true: "versioned"}[versioned]
+	for name, make := range map[string]func(*s3test.Server, testing.TB, string) string{
+		"plain": (*s3test.Server).Bucket, "versioned": (*s3test.Server).VersionedBucket, "with object lock": (*s3test.Server).LockedBucket,
+	} {
 		t.Run(name, func(t *testing.T) {
 			server := s3test.Start(t)
-			make := server.Bucket
-			if versioned {
-				make = server.VersionedBucket
-			}
-			bucket := make(t, "backups")
+			bucket := make(server, t, "backups")
 			count := 0
 			storagetest.Run(t, func(t *testing.T) storage.Store {
 				count++

@@ -35,9 +35,9 @@ func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
 			return object, nil
 		}
 	}
-	var abortErr error
+	var cleanErr error
 	if p.upload != nil {
-		abortErr = p.abort(cleanup)
+		cleanErr = p.abort(cleanup)
 		if doubtful {
 			// The completion may still have been at work and have won
 			// against the abort.
@@ -46,10 +46,17 @@ func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
 			}
 		}
 	}
+	if p.committing && p.retain.until != nil {
+		// Servers have been seen that refuse the lock after they have stored
+		// the object.
+		if removeErr := p.remove(cleanup); cleanErr == nil {
+			cleanErr = removeErr
+		}
+	}
 	if body := (*bodyFault)(nil); !errors.As(err, &body) {
 		err = p.explain(ctx, err)
 	}
-	return storage.Object{}, both(err, abortErr)
+	return storage.Object{}, both(err, cleanErr)
 }
 
 // both is one line, where errors.Join makes two.
@@ -74,16 +81,18 @@ func mayHaveCommitted(err error) bool {
 
 // mine is the object, if it is the one this Put has made, and whole.
 func (p *put) mine(ctx context.Context) (storage.Object, bool) {
-	out, err := p.headObject(ctx, p.name)
+	out, err := p.headObject(ctx, p.name, nil)
 	if err != nil || out.Metadata[tokenKey] != p.token || p.compare(out) != nil {
 		return storage.Object{}, false
 	}
-	return object(p.name, out), true
+	object := object(p.name, out)
+	object.LockedUntil, err = p.confirmLock(ctx, object.LockedUntil)
+	return object, err == nil
 }
 
 // confirm asks the server for what it has stored and compares.
 func (p *put) confirm(ctx context.Context) (storage.Object, error) {
-	out, err := p.headObject(ctx, p.name)
+	out, err := p.headObject(ctx, p.name, nil)
 	if err != nil {
 		return storage.Object{}, fmt.Errorf("confirm it is stored: %w", err)
 	}
@@ -94,7 +103,11 @@ func (p *put) confirm(ctx context.Context) (storage.Object, error) {
 	if err := p.compare(out); err != nil {
 		return storage.Object{}, fmt.Errorf("confirm it is stored: %w", err)
 	}
-	return object(p.name, out), nil
+	object := object(p.name, out)
+	if object.LockedUntil, err = p.confirmLock(ctx, object.LockedUntil); err != nil {
+		return storage.Object{}, fmt.Errorf("confirm it is locked: %w", err)
+	}
+	return object, nil
 }
 
 func (p *put) compare(out *s3.HeadObjectOutput) error {
@@ -112,7 +125,7 @@ func (p *put) compare(out *s3.HeadObjectOutput) error {
 // remove deletes an object that the server has called stored but could not
 // confirm. It deletes only what bears this Put's token.
 func (p *put) remove(ctx context.Context) error {
-	out, err := p.headObject(ctx, p.name)
+	out, err := p.headObject(ctx, p.name, nil)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && out.Metadata[tokenKey] != p.token {
 		return nil
 	}

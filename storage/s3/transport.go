@@ -1,14 +1,19 @@
 package s3
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/hint"
 )
 
 const (
@@ -34,6 +39,18 @@ func httpClient(stall time.Duration) *awshttp.BuildableClient {
 		t.MaxIdleConnsPerHost = idleConnections
 		t.IdleConnTimeout = min(stall, 90*time.Second)
 	})
+}
+
+// readCA reads certificate authorities from a PEM file.
+func readCA(path string) (*bytes.Reader, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, hint.Add(fmt.Errorf("read the certificate authority: %w", err), "Name a PEM file with ca=... in the store's URL.")
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(text) {
+		return nil, hint.Add(fmt.Errorf("read the certificate authority: %s holds no certificate", path), "Name a PEM file with ca=... in the store's URL.")
+	}
+	return bytes.NewReader(text), nil
 }
 
 // livelyConn fails when nothing has moved on it for a while. A limit for the

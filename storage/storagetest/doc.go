@@ -1,6 +1,6 @@
-// Package storagetest is the conformance suite that every store passes, and a
-// store in memory for tests of what is built on stores.
+// Package storagetest runs the checks of package contract as the conformance
+// suite that every store passes, and has a store in memory for tests of what is
+// built on stores.
 //
-// Invariant: each line of the contract of [storage.Store] has a subtest that
-// fails when the line is broken. A store that passes may be used for backups.
+// Invariant: a store that passes may be used for backups.
 package storagetest

@@ -87,6 +87,18 @@ func (m *Memory) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader(string(object.data))), nil
 }
 
+// OpenAt implements [storage.RangeOpener].
+func (m *Memory) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	object, err := m.find(ctx, "open", name)
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.CheckRange(offset, length, int64(len(object.data))); err != nil {
+		return nil, m.fail("open a part of", name, err)
+	}
+	return io.NopCloser(strings.NewReader(string(object.data[offset : offset+length]))), nil
+}
+
 // Stat implements [storage.Store].
 func (m *Memory) Stat(ctx context.Context, name string) (storage.Object, error) {
 	object, err := m.find(ctx, "stat", name)
