@@ -11,9 +11,9 @@ const (
 	// So many chunks each Put may have at any time, and so many the primary may
 	// be behind the body.
 	ownChunks = 8
-	// So many more all Puts of the process share: 64 MiB by which stores that
+	// So many more all Puts of the process share: 32 MiB by which stores that
 	// are quick may be ahead of one that is not.
-	sharedChunks = 64 << 20 / chunkBytes
+	sharedChunks = 32 << 20 / chunkBytes
 )
 
 // shared counts the chunks of the budget that are in use. Nobody waits for it:
