@@ -33,7 +33,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	program = filepath.Join(dir, "slotark")
-	build := exec.Command("go", "build", "-ldflags", "-X main.version=test", "-o", program, ".")
+	build := exec.Command("go", "build", "-pgo=off", "-ldflags", "-X main.version=test", "-o", program, ".")
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build slotark: %v\n%s", err, output)
 		return 1
