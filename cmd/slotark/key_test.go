@@ -353,7 +353,7 @@ func TestShowKeyReadsNoMore(t *testing.T) {
 	slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, stores...)...).want(t, exitDone)
 	dumps := map[string]string{} // by name, in the first store
 	for _, name := range objects(t, repo) {
-		if strings.HasSuffix(name, "dump.rdb") {
+		if strings.HasSuffix(name, "dump.rdb.zst") {
 			dumps[filepath.Base(filepath.Dir(name))] = name
 		}
 	}

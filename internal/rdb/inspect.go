@@ -23,7 +23,7 @@ const (
 // InspectOptions say what a dump is held against. A dump of 768 MB and two
 // million mixed keys takes half a second of one processor without Deep and
 // Digest, 2.1 with Deep and 2.5 with Digest, these shared among the workers. Each
-// worker takes a megabyte, and up to 4 MiB for a value of a quarter of a million members.
+// worker takes a megabyte, and up to 3 MiB for a value of 200,000 members.
 type InspectOptions struct {
 	Size       int64                          // bytes the source will give; <= 0: unknown
 	Owned      *slot.Set                      // the shard's slots; nil: keys of any slot are fine
@@ -64,7 +64,7 @@ type Report struct {
 	// DuplicatesUnchecked tells that not all names could be held against each
 	// other: there were more than 2.1 million in a dump that is not ordered by
 	// slot (1.6 million if it does not announce how many), or in one slot; or,
-	// with Deep, more than a quarter of a million members in one value.
+	// with Deep, more than 200,000 members in one value.
 	DuplicatesUnchecked bool
 	Notes               []Note // oddities that no server minds
 
