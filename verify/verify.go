@@ -80,19 +80,19 @@ type ShardResult struct {
 // processor, and two cores are what a small host has.
 const parallel = 4
 
-// deepParallel is how many are at level deep, where each may keep 40 MiB of
+// deepParallel is how many are at level deep, where each may keep 32 MiB of
 // names.
 const deepParallel = 2
 
 // Run verifies a snapshot in every store that should have it. What is wrong
 // with the snapshot is a finding; an error is what kept the verification from
-// being done: of an encrypted snapshot at level parse, [seal.ErrNoIdentity].
+// being done: of an encrypted snapshot at a level that inspects, [seal.ErrNoIdentity].
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Now == nil {
 		o.Now = clock.Now
 	}
 	m := o.Snapshot.Manifest
-	if o.Level == Parse {
+	if o.Level.Inspects() {
 		if err := o.Snapshot.Unlocked(); err != nil {
 			return nil, err
 		}

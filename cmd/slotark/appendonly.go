@@ -24,7 +24,11 @@ func (a *app) printAppendOnly(path string, level verify.Level, r *aof.Report) {
 	for i := range r.Files {
 		bytes += r.Files[i].Bytes
 	}
-	fmt.Fprintf(a.stdout, "%s  append-only files, %s%s\n", path, human.Size(bytes), timeRange(r))
+	facts := []string{"append-only files"}
+	if len(r.Files) > 0 {
+		facts = append(facts, human.Size(bytes))
+	}
+	fmt.Fprint(a.stdout, headLine(path, append(facts, timeRange(r)...)))
 	fmt.Fprint(a.stdout, wrapped(appendOnlyVerdict(level, r), "  "), placedRows(appendOnlyFindings(r), "    ", true))
 	if len(r.Files) > 0 {
 		fmt.Fprint(a.stdout, table(fileRows(r)))
@@ -41,13 +45,14 @@ func (a *app) printAppendOnly(path string, level verify.Level, r *aof.Report) {
 
 // printBase says what the dump holds that a set begins with.
 func (a *app) printBase(base *rdb.Report, level verify.Level, sound bool) {
-	head := strings.Join(append([]string{"it begins with a dump"}, dumpHead(base)...), ", ")
+	head := append([]string{"it begins with a dump"}, dumpHead(base)...)
 	if !sound {
-		fmt.Fprintf(a.stdout, "  %s, read up to byte %d and not to be trusted\n%s", head, base.Bytes, indented(table(dumpRows(base))))
+		head = append(head, fmt.Sprintf("read up to byte %d and not to be trusted", base.Bytes))
+		fmt.Fprint(a.stdout, wrappedPieces(commas(head), "  "), indented(table(dumpRows(base))))
 		return
 	}
 	rows := append(dumpRows(base), proofRows(base, level)...)
-	fmt.Fprintf(a.stdout, "  %s\n%s", head, indented(table(rows)+biggestRows(base)))
+	fmt.Fprint(a.stdout, wrappedPieces(commas(head), "  "), indented(table(rows)+biggestRows(base)))
 }
 
 // appendOnlyVerdict says what a server would make of a set.
@@ -80,7 +85,7 @@ func fileRows(r *aof.Report) [][]string {
 		}
 		whole := fmt.Sprintf("byte %d", f.SafeEnd)
 		if f.Lost() > 0 {
-			whole += fmt.Sprintf(", %s before its end", human.Size(f.Lost()))
+			whole += fmt.Sprintf(", %s short", human.Size(f.Lost()))
 		}
 		rows = append(rows, []string{"  " + f.Name, fileType(f), human.Size(f.Bytes), keys, human.Count(f.Commands), whole})
 	}
@@ -147,12 +152,16 @@ func fileType(f *aof.FileReport) string {
 	return f.Type.String()
 }
 
-func timeRange(r *aof.Report) string {
+// timeRange is when the commands were run, where that is annotated.
+func timeRange(r *aof.Report) []string {
 	first, last := r.Range()
-	if first.IsZero() {
-		return ""
+	switch {
+	case first.IsZero():
+		return nil
+	case first.Equal(last):
+		return []string{"commands of " + human.Moment(first)}
 	}
-	return fmt.Sprintf(", commands of %s to %s", human.Moment(first), human.Moment(last))
+	return []string{fmt.Sprintf("commands of %s to %s", human.Moment(first), human.Moment(last))}
 }
 
 func appendOnlyFindings(r *aof.Report) []catalog.Finding {

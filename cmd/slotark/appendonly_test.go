@@ -45,7 +45,7 @@ func TestVerifyAppendOnly(t *testing.T) {
 	last := bytes.LastIndex(whole, []byte("*4\r\n$5\r\nRPUSH"))
 	rewrite(t, increment, whole[:len(whole)-3])
 	slotark(t, "", "verify", folder).want(t, exitFindings, "damaged: a server with aof-load-truncated yes", "not to be trusted",
-		fmt.Sprintf("truncated  appendonly.aof.1.incr.aof  at byte %d\n", last), fmt.Sprintf("byte %d, %d B before its end", last, len(whole)-3-last))
+		fmt.Sprintf("truncated  appendonly.aof.1.incr.aof  at byte %d\n", last), fmt.Sprintf("byte %d, %d B short", last, len(whole)-3-last))
 	decode(t, slotark(t, "", "verify", folder, "--json").want(t, exitFindings).stdout, &message)
 	if f := message.Findings; len(f) != 1 || f[0].Code != "truncated" || f[0].Subject != "appendonly.aof.1.incr.aof" || f[0].Offset == nil || *f[0].Offset != int64(last) {
 		t.Errorf("findings %+v", f)
@@ -70,7 +70,7 @@ func TestVerifyFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	slotark(t, "", "verify", data).want(t, exitDone, data+" holds 1 dump and 1 set of append-only files\n",
-		filepath.Join(data, "dump.rdb")+"  RDB 10", filepath.Join(data, "appendonlydir")+"  append-only files", "Of 2: 2 sound, 0 damaged\n")
+		filepath.Join(data, "dump.rdb")+"\n  RDB 10", filepath.Join(data, "appendonlydir")+"  append-only files", "Of 2: 2 sound, 0 damaged\n")
 
 	// A dump is known by what it holds too, and what a server left half written is passed over.
 	if err := os.Rename(filepath.Join(data, "dump.rdb"), filepath.Join(data, "nightly")); err != nil {
@@ -80,7 +80,7 @@ func TestVerifyFolder(t *testing.T) {
 	writeFile(t, filepath.Join(data, "nodes.conf"), "vars currentEpoch 0 lastVoteEpoch 0\n")
 	writeFile(t, filepath.Join(data, "cut.rdb"), "REDIS00")
 	slotark(t, "", "verify", data).want(t, exitFindings, " holds 2 dumps and 1 set of append-only files; passed over, not written to the end: temp-77.rdb\n",
-		filepath.Join(data, "nightly")+"  RDB 10", filepath.Join(data, "cut.rdb")+"  7 B", "truncated  at byte 7", "Of 3: 2 sound, 1 damaged\n")
+		filepath.Join(data, "nightly")+"\n  RDB 10", filepath.Join(data, "cut.rdb")+"  7 B", "truncated  at byte 7", "Of 3: 2 sound, 1 damaged\n")
 	slotark(t, "", "verify", data, "--json").want(t, exitFindings, `"dumps":2,"append_only":1,"unfinished":["temp-77.rdb"]}`)
 
 	// One alone needs no summary.

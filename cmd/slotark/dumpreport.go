@@ -19,7 +19,7 @@ func (a *app) printFile(r *verify.FileReport) {
 		a.emit(newFileMessage(r))
 		return
 	}
-	fmt.Fprintf(a.stdout, "%s  %s\n", r.Path, strings.Join(append(dumpHead(r.Dump), human.Size(r.Bytes)), ", "))
+	fmt.Fprint(a.stdout, headLine(r.Path, append(dumpHead(r.Dump), human.Size(r.Bytes))))
 	if r.Damage != nil {
 		a.printDamagedFile(r)
 		return
@@ -39,7 +39,18 @@ func (a *app) printDamagedFile(r *verify.FileReport) {
 	if rows := dumpRows(r.Dump); len(rows) > 0 {
 		fmt.Fprintf(a.stdout, "  read up to byte %d, and not to be trusted:\n%s", r.Dump.Bytes, indented(table(rows)))
 	}
-	fmt.Fprintln(a.stdout, "What comes after the damage was not read; what came before it cannot be trusted. Restore from another copy: slotark list")
+	fmt.Fprint(a.stdout, wrapped(damageAdvice(r.Damage.Code), ""))
+}
+
+// damageAdvice says what to do about a dump that is not sound.
+func damageAdvice(code string) string {
+	switch code {
+	case rdb.CodeMagic:
+		return "This is no dump of Redis or Valkey. If it is one that was compressed or encrypted, unpack it first."
+	case rdb.CodeVersion:
+		return "If a newer server wrote it, a newer release of slotark may read it."
+	}
+	return "What comes after the damage was not read; what came before it cannot be trusted. Restore from another copy: slotark list"
 }
 
 // dumpHead says what a dump is: "RDB 10", "Redis 7.0.15", "cluster", "written …".

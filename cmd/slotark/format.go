@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/slotark/slotark/snapshot/catalog"
 )
@@ -34,12 +35,34 @@ func table(rows [][]string) string {
 	return out.String()
 }
 
-// width is how many cells of a terminal a text takes; what is written here is
-// one cell a rune.
-func width(text string) int { return len([]rune(text)) }
+// width is how many cells of a terminal a text takes: two for what East Asia
+// writes, none for marks on the letter before, else one.
+func width(text string) int {
+	cells := 0
+	for _, r := range text {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me):
+		case unicode.In(r, unicode.Han, unicode.Hangul, unicode.Hiragana, unicode.Katakana), 0x3000 <= r && r <= 0x303e, 0xff01 <= r && r <= 0xff60, 0x1f300 <= r && r <= 0x1faff:
+			cells += 2
+		default:
+			cells++
+		}
+	}
+	return cells
+}
 
-// lineWidth is how long a line may become that a person reads.
-const lineWidth = 100
+// lineWidth is how long a line may become that a person reads: what a terminal
+// has, unless told otherwise.
+const lineWidth = 80
+
+// headLine is the first line of what is said of a thing: its name and facts,
+// these in lines of their own where one is not enough.
+func headLine(name string, facts []string) string {
+	if line := name + "  " + strings.Join(facts, ", "); width(line) <= lineWidth {
+		return line + "\n"
+	}
+	return name + "\n" + wrappedPieces(commas(facts), "  ")
+}
 
 // placedRows is a line for each finding: what it is, of which thing where that
 // is not plain, at which byte where it shows at one, and why. Where that makes
@@ -77,9 +100,12 @@ func placedRows(findings []catalog.Finding, indent string, subjects bool) string
 }
 
 // wrapped is a text in lines that are not too long.
-func wrapped(text, indent string) string {
+func wrapped(text, indent string) string { return wrappedPieces(strings.Fields(text), indent) }
+
+// wrappedPieces is wrapped of a text that may only be broken between its pieces.
+func wrappedPieces(pieces []string, indent string) string {
 	var out strings.Builder
-	for _, line := range lines(strings.Fields(text), lineWidth-width(indent)) {
+	for _, line := range lines(pieces, lineWidth-width(indent)) {
 		out.WriteString(indent + line + "\n")
 	}
 	return out.String()

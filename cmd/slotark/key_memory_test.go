@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slotark/slotark/internal/clustertest"
 )
@@ -68,11 +69,21 @@ func showMeasured(t *testing.T, args ...string) (printed, peakBytes int64) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for err == nil {
-		var n int64
-		n, err = io.CopyN(io.Discard, stdout, 1<<20)
-		printed += n
-		peakBytes = max(peakBytes, peakOf(cmd.Process.Pid))
+	// The peak is gone with the process: it is asked for again and again.
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		printed, _ = io.Copy(io.Discard, stdout)
+	}()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for running := true; running; {
+		select {
+		case <-again.C:
+			peakBytes = max(peakBytes, peakOf(cmd.Process.Pid))
+		case <-ended:
+			running = false
+		}
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, stderr.String())

@@ -353,7 +353,7 @@ func TestShowKeyReadsNoMore(t *testing.T) {
 	slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, stores...)...).want(t, exitDone)
 	dumps := map[string]string{} // by name, in the first store
 	for _, name := range objects(t, repo) {
-		if strings.HasSuffix(name, "dump.rdb") {
+		if strings.HasSuffix(name, "dump.rdb.zst") {
 			dumps[filepath.Base(filepath.Dir(name))] = name
 		}
 	}
@@ -388,7 +388,7 @@ func TestShowKeyReadsNoMore(t *testing.T) {
 	show("--key", "foo", "--db", "3").want(t, exitFailed, "database 3", "database 0 has a key of this name: --db 0")
 	// An index that is damaged everywhere costs time, and no more.
 	for _, store := range []string{repo, mirror} {
-		rewrite(t, filepath.Join(store, filepath.Dir(dumps[shard["foo"]]), "slots.idx"), []byte("no index"))
+		rewrite(t, filepath.Join(store, filepath.Dir(dumps[shard["foo"]]), "slots.idx.zst"), []byte("no index"))
 	}
 	show("--key", "foo").want(t, exitDone, `"value": "value of foo"`, "slotark: warning: the slot index")
 	// Without a sound copy nothing is shown.

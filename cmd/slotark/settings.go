@@ -323,7 +323,7 @@ func oneID(cmd *cobra.Command, args []string) error {
 
 func atLeastOneID(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return hint.Add(usageError{fmt.Errorf("%s takes snapshots (an id, the beginning of one, or \"latest\") or dump files", cmd.CommandPath())}, "see which snapshots there are: slotark list")
+		return hint.Add(usageError{fmt.Errorf("%s takes snapshots (an id, the beginning of one, or \"latest\"), dumps, append-only files or folders", cmd.CommandPath())}, "see which snapshots there are: slotark list")
 	}
 	return nil
 }

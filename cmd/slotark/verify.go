@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -62,6 +63,11 @@ Of several the others are still verified where one cannot be; the exit status is
 	return cmd
 }
 
+// fileMemory is about how much memory verifying files may take, the program's
+// own text apart. What is in use is bounded and less; this has outgrown tables
+// collected in time, which are as large again.
+const fileMemory = 40 << 20
+
 // verifying is one run of verify.
 type verifying struct {
 	*app
@@ -103,6 +109,9 @@ func runVerify(ctx context.Context, a *app, cmd *cobra.Command, o verifyOptions,
 		}
 	}
 
+	if v.settings == nil {
+		debug.SetMemoryLimit(fileMemory)
+	}
 	subjects := v.subjects(args)
 	for _, s := range subjects {
 		if s.found != nil {

@@ -41,7 +41,8 @@ func TestVerifyDumpReport(t *testing.T) {
 	dir := t.TempDir()
 	path := copyFixture(t, "redis-7.0.15-types.rdb", filepath.Join(dir, "dump.rdb"))
 	slotark(t, "", "verify", path).want(t, exitDone).wantText(t, dir, `
-dump.rdb  RDB 10, Redis 7.0.15, standalone, written 2026-11-22 18:00:35 UTC, 14.1 kB
+dump.rdb
+  RDB 10, Redis 7.0.15, standalone, written 2026-11-22 18:00:35 UTC, 14.1 kB
   sound at level deep
   keys       45: 23 strings, 7 sets, 6 lists, 3 hashes, 3 streams, 3 zsets
   expiring   5
@@ -69,9 +70,11 @@ dump.rdb  RDB 10, Redis 7.0.15, standalone, written 2026-11-22 18:00:35 UTC, 14.
 	}
 	rewrite(t, path, data[:2000])
 	slotark(t, "", "verify", path).want(t, exitFindings).wantText(t, dir, `
-dump.rdb  RDB 10, Redis 7.0.15, written 2026-11-22 18:00:35 UTC, 2.0 kB
+dump.rdb
+  RDB 10, Redis 7.0.15, written 2026-11-22 18:00:35 UTC, 2.0 kB
   damaged: 1 finding
-    truncated  at byte 1936  140 bytes are announced here and at most 64 can follow
+    truncated  at byte 1936
+      140 bytes are announced here and at most 64 can follow
   read up to byte 1936, and not to be trusted:
     keys       13: 6 strings, 3 sets, 2 zsets, 1 hash, 1 stream
     expiring   2
@@ -79,11 +82,13 @@ dump.rdb  RDB 10, Redis 7.0.15, written 2026-11-22 18:00:35 UTC, 2.0 kB
                9905, 10247, 13038, 15429, 15808
     functions  2 libraries
     memory     1.6 MB used by the server
-What comes after the damage was not read; what came before it cannot be trusted. Restore from another copy: slotark list
+What comes after the damage was not read; what came before it cannot be trusted.
+Restore from another copy: slotark list
 `)
 	copyFixture(t, "redis-7.0.15-empty.rdb", filepath.Join(dir, "empty.rdb"))
 	slotark(t, "", "verify", filepath.Join(dir, "empty.rdb"), "--level", "parse").want(t, exitDone).wantText(t, dir, `
-empty.rdb  RDB 10, Redis 7.0.15, written 2026-11-22 18:00:39 UTC, 89 B
+empty.rdb
+  RDB 10, Redis 7.0.15, written 2026-11-22 18:00:39 UTC, 89 B
   sound at level parse: it holds no key
   memory    964 kB used by the server
   checksum  CRC64 92a947a095275573

@@ -3,8 +3,8 @@ package rdb
 import "github.com/slotark/slotark/internal/slot"
 
 const (
-	// maxNames is how many names are kept at most, in 40 MiB.
-	maxNames = 2_600_000
+	// maxNames is how many names are kept at most, in 32 MiB.
+	maxNames = 2_100_000
 	// namesKept is how many of a slot-ordered dump are kept before those of
 	// finished slots are let go: their table then still lies in a cache.
 	namesKept = 16 << 10

@@ -130,14 +130,14 @@ func TestDuplicatesMemory(t *testing.T) {
 	if testing.Short() {
 		return
 	}
-	for _, keys := range []int{2_000_000, 2_700_000} {
+	for _, keys := range []int{2_000_000, 2_200_000} {
 		b := newDump(10).selectDB(0).raw(251).num(uint64(keys)).num(0)
 		for i := range keys {
 			b.str(fmt.Sprintf("key:%d", i), "v")
 		}
 		data = b.done()
 		report, memory := measure(data, int64(len(data)))
-		if unchecked := keys > 2_600_000; report.DuplicatesUnchecked != unchecked || memory > 44<<20 {
+		if unchecked := keys > 2_100_000; report.DuplicatesUnchecked != unchecked || memory > 36<<20 {
 			t.Errorf("%d keys: unchecked %t, %d bytes allocated", keys, report.DuplicatesUnchecked, memory)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 )
 
 // id stands for a name in 95 bits of two seeded hashes, see also ofItem. Among the names one
@@ -185,8 +186,11 @@ func (s *idSet) grow() bool {
 	if want <= len(s.table) || want+len(s.table) > largest+largest/8+minIDs {
 		return false
 	}
-	old := s.table
-	s.table, s.used = s.blank(s.spare, want), 0
+	old, memory := s.table, s.spare
+	if cap(old) >= want { // of a larger value before this one
+		old, memory = slices.Clone(old), old
+	}
+	s.table, s.used = s.blank(memory, want), 0
 	for _, x := range old {
 		if x[2] != 0 {
 			s.add(x)

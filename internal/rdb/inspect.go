@@ -23,14 +23,14 @@ const (
 // InspectOptions say what a dump is held against. A dump of 768 MB and two
 // million mixed keys takes half a second of one processor without Deep and
 // Digest, 2.1 with Deep and 2.5 with Digest, these shared among the workers. Each
-// worker takes a megabyte, and up to 8 MiB for a value of half a million members.
+// worker takes a megabyte, and up to 3 MiB for a value of 200,000 members.
 type InspectOptions struct {
 	Size       int64                          // bytes the source will give; <= 0: unknown
 	Owned      *slot.Set                      // the shard's slots; nil: keys of any slot are fine
 	Digest     bool                           // digest every value
 	Deep       bool                           // check the structure of every value, as the server's sanitize-dump-payload does; Digest implies it
 	Workers    int                            // goroutines for Deep and Digest beside the caller's, 4 at most; 0: by GOMAXPROCS; 1: none
-	Duplicates bool                           // find names that come twice; takes up to 40 MiB
+	Duplicates bool                           // find names that come twice; takes up to 32 MiB
 	OnProgress func(bytes int64, keys uint64) // nil: none
 }
 
@@ -62,9 +62,9 @@ type Report struct {
 	// lie together. It is nil if the dump could not be read to its end.
 	SlotRanges []SlotRange
 	// DuplicatesUnchecked tells that not all names could be held against each
-	// other: there were more than 2.6 million in a dump that is not ordered by
+	// other: there were more than 2.1 million in a dump that is not ordered by
 	// slot (1.6 million if it does not announce how many), or in one slot; or,
-	// with Deep, more than half a million members in one value.
+	// with Deep, more than 200,000 members in one value.
 	DuplicatesUnchecked bool
 	Notes               []Note // oddities that no server minds
 

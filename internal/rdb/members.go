@@ -2,8 +2,8 @@ package rdb
 
 const (
 	// maxMembers is how many members of one value are held against each other at
-	// most, in 8 MiB.
-	maxMembers     = 500_000
+	// most, in 3 MiB.
+	maxMembers     = 200_000
 	membersAtFirst = 16 << 10
 )
 
