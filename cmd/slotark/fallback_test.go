@@ -81,7 +81,7 @@ func TestPrimaryFreezesUnderARestore(t *testing.T) {
 	east, west := s3test.Start(t), s3test.Start(t)
 	bucket := east.Bucket(t, "freezes")
 	mirror := []string{"--mirror", west.URL(west.Bucket(t, "freezes"), "") + "&name=west"}
-	slotark(t, password, append(mirror, "snapshot", "--node", c.Addrs()[0], "--repo", east.URL(bucket, ""))...).want(t, exitDone)
+	slotark(t, password, append(mirror, "snapshot", "--compression", "none", "--node", c.Addrs()[0], "--repo", east.URL(bucket, ""))...).want(t, exitDone)
 	through := &s3test.Server{Endpoint: badLine(t, east, 1<<20, hangs), Region: east.Region}
 	targets := emptyNodes(t, 3)
 	began := time.Now()

@@ -28,7 +28,7 @@ func intrude(t *testing.T, server *s3test.Server, bucket string) {
 	}
 	garbled := false
 	for _, object := range out.Contents {
-		if strings.HasSuffix(*object.Key, "/dump.rdb") && !garbled {
+		if strings.HasSuffix(*object.Key, "/dump.rdb.zst") && !garbled {
 			garbled = true
 			_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: object.Key, Body: strings.NewReader("garbage")})
 		} else {

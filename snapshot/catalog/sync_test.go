@@ -256,7 +256,19 @@ func TestSyncDistrustsEveryCopy(t *testing.T) {
 	t.Run("of the manifest", func(t *testing.T) {
 		m := newMemories(t, 3)
 		putWhole(t, oldest, m[0], m[2])
-		m[2].Change(catalog.ManifestName("prod", oldest), func(b []byte) []byte { return bytes.Replace(b, []byte("slotark test"), []byte("slotark tesT"), 1) })
+		// A flipped bit would show in its own sum: this one is another, and coherent.
+		m[2].Change(catalog.ManifestName("prod", oldest), func(b []byte) []byte {
+			other, err := manifest.Decode(bytes.NewReader(b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			other.CreatedBy = "slotark other"
+			text, err := manifest.Encode(other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		})
 		if report := syncs(t, m.named(), catalog.SyncOptions{}); !errors.Is(report.Copies[0].Failed, catalog.ErrDamaged) || report.Complete() {
 			t.Errorf("it says %+v", report)
 		}
