@@ -149,7 +149,7 @@ func TestSealReportsTheSource(t *testing.T) {
 // reads it, which the race detector would see.
 func TestCloseEndsASealing(t *testing.T) {
 	for _, workers := range []int{1, 2, 4} {
-		source := bytes.NewReader(text(4 << 20))
+		source := bytes.NewReader(text(16 << 20))
 		body := sealer(t, seal.Options{Compression: seal.Zstd, Workers: workers, Window: 1 << 16}).Seal(source)
 		if _, err := io.ReadFull(body, make([]byte, 10)); err != nil {
 			t.Fatal(err)
