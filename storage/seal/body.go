@@ -29,14 +29,12 @@ type Body struct {
 func (s *Sealer) Seal(src io.Reader) *Body {
 	b := &Body{plain: newFlow(), done: make(chan struct{})}
 	b.stored = b.plain
-	sealing := func() {}
+	var wait sync.WaitGroup
 	if s.compressor != nil || len(s.recipients) > 0 {
 		b.stored = newFlow()
-		sealing = func() { s.seal(b) }
+		wait.Go(func() { s.seal(b) })
 	}
-	var wait sync.WaitGroup
 	wait.Go(func() { b.plain.end(b.plain.take(src)) })
-	wait.Go(sealing)
 	go func() {
 		defer close(b.done)
 		wait.Wait()
