@@ -15,6 +15,10 @@ import (
 const (
 	tempPrefix  = ".slotark-tmp-"
 	bufferBytes = 256 << 10
+	// After so many more bytes the disk begins with them. Otherwise most of a
+	// large file waits in memory for the Sync at its end, and then who wants the
+	// file waits for the disk.
+	writeOutBytes = 8 << 20
 )
 
 // IsTemp tells whether a file name, without its folder, is that of a
@@ -75,8 +79,9 @@ func fill(ctx context.Context, temp *os.File, body io.Reader) (info fs.FileInfo,
 
 // copyTo is io.Copy that ends with ctx, with a buffer large enough that a
 // dump of many gigabytes does not drown in system calls.
-func copyTo(ctx context.Context, to io.Writer, body io.Reader) (written int64, err error) {
+func copyTo(ctx context.Context, to *os.File, body io.Reader) (written int64, err error) {
 	buffer := make([]byte, bufferBytes)
+	begun := int64(0) // up to where the disk has begun
 	for {
 		if ctx.Err() != nil {
 			return written, context.Cause(ctx)
@@ -87,6 +92,10 @@ func copyTo(ctx context.Context, to io.Writer, body io.Reader) (written int64, e
 			written += int64(m)
 			if err != nil {
 				return written, err
+			}
+			if written-begun >= writeOutBytes {
+				writeOut(to, begun, written-begun)
+				begun = written
 			}
 		}
 		if readErr == io.EOF {

@@ -1,10 +1,12 @@
 package atomicfile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +46,21 @@ func TestCreate(t *testing.T) {
 	}
 	if got := names(t, dir); got != "file" {
 		t.Errorf("the folder holds %s", got)
+	}
+}
+
+// A large file goes to the disk in pieces while it is written, the last of them
+// smaller than the others.
+func TestCreateLargeFile(t *testing.T) {
+	want := make([]byte, 2*writeOutBytes+writeOutBytes/2+1)
+	rand.NewChaCha8([32]byte{1}).Read(want)
+	path := filepath.Join(t.TempDir(), "file")
+	info, err := Create(t.Context(), path, iotest.HalfReader(bytes.NewReader(want)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || info.Size() != int64(len(want)) || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes became %d others, %v", len(want), len(got), err)
 	}
 }
 

@@ -8,6 +8,7 @@
 //     stays within one file system.
 //  2. Compare the length with what was read.
 //  3. fsync the file: otherwise a power cut can leave a name without bytes.
+//     The disk begins with them long before, while more is written.
 //  4. Give it its name in one step that fails if the name is taken: link(2),
 //     or renameat2(2) with RENAME_NOREPLACE where there are no hard links.
 //  5. fsync the folder: otherwise a power cut can take the name back.

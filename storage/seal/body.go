@@ -1,17 +1,15 @@
 package seal
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
 )
-
-// copyBytes is how much is read of a source at once.
-const copyBytes = 256 << 10
 
 // errClosed ends a sealing whose bytes nobody wants any more.
 var errClosed = errors.New("the sealed bytes are no longer wanted")
@@ -20,65 +18,72 @@ var errClosed = errors.New("the sealed bytes are no longer wanted")
 // io.EOF only after the source gave its own and everything before it was
 // sealed; any other error of the source comes out as it is.
 type Body struct {
-	out    *io.PipeReader
+	plain  *flow
+	stored *flow // the same one where nothing is done to the bytes
+	closed atomic.Bool
 	done   chan struct{} // closed when nothing is read of the source any more
-	plain  *Summer
-	stored *Summer
 }
 
 // Seal returns the sealed bytes of src. Close must be called, and src not be
 // touched before it has returned.
 func (s *Sealer) Seal(src io.Reader) *Body {
-	reader, writer := io.Pipe()
-	b := &Body{out: reader, done: make(chan struct{}), plain: NewSummer(), stored: NewSummer()}
+	b := &Body{plain: newFlow(), done: make(chan struct{})}
+	b.stored = b.plain
+	var wait sync.WaitGroup
+	if s.compressor != nil || len(s.recipients) > 0 {
+		b.stored = newFlow()
+		wait.Go(func() { s.seal(b) })
+	}
+	wait.Go(func() { b.plain.end(b.plain.take(src)) })
 	go func() {
 		defer close(b.done)
-		s.seal(src, writer, b)
-		b.plain.Sum()
-		b.stored.Sum()
+		wait.Wait()
 	}()
 	return b
 }
 
 // Read implements io.Reader.
-func (b *Body) Read(p []byte) (int, error) { return b.out.Read(p) }
+func (b *Body) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, errClosed
+	}
+	return b.stored.Read(p)
+}
 
 // Close ends the sealing, wherever it is, and waits for it.
 func (b *Body) Close() error {
-	b.out.CloseWithError(errClosed)
+	b.closed.Store(true)
+	b.plain.stop()
+	b.stored.stop()
 	<-b.done
 	return nil
 }
 
 // Plain sums up what was read of the source, and Stored what became of it:
 // both after Close.
-func (b *Body) Plain() Sum { return b.plain.Sum() }
+func (b *Body) Plain() Sum { return b.plain.total() }
 
 // Stored is described at Plain.
-func (b *Body) Stored() Sum { return b.stored.Sum() }
+func (b *Body) Stored() Sum { return b.stored.total() }
 
-// seal runs the source through everything into the pipe, and ends the pipe.
-func (s *Sealer) seal(src io.Reader, pipe *io.PipeWriter, b *Body) {
-	// In pieces as large as the stores take them: each one wakes up a reader.
-	out := bufio.NewWriterSize(io.MultiWriter(pipe, b.stored), copyBytes)
-	stages, err := s.stages(out)
+// seal runs the plain bytes through everything, and ends what is stored.
+func (s *Sealer) seal(b *Body) {
+	stages, err := s.stages(b.stored)
 	if err == nil {
-		err = pump(stages[0], b.plain, src)
+		err = b.plain.give(stages[0])
 	}
 	for _, stage := range stages {
 		if err != nil {
-			// Not ended: what was sealed so far must not look whole. A closed
-			// pipe lets the compressor's own goroutines come to rest.
-			pipe.CloseWithError(err)
+			// Not ended: what was sealed so far must not look whole. Refusing
+			// it lets the compressor's own goroutines come to rest.
+			b.stored.stop()
 		}
 		if failure := stage.Close(); err == nil {
 			err = failure
 		}
 	}
-	if err == nil {
-		err = out.Flush()
-	}
-	pipe.CloseWithError(err) // nil is io.EOF
+	b.plain.stop() // of use only where something has failed
+	b.stored.end(err)
 }
 
 // stages are what the bytes go through, the first one first.
@@ -105,23 +110,3 @@ func (s *Sealer) stages(out io.Writer) ([]io.WriteCloser, error) {
 type unended struct{ io.Writer }
 
 func (unended) Close() error { return nil }
-
-// pump copies the source to its io.EOF, and sums it up.
-func pump(to io.Writer, sum *Summer, src io.Reader) error {
-	buffer := make([]byte, copyBytes)
-	for {
-		n, err := src.Read(buffer)
-		sum.Write(buffer[:n])
-		if n > 0 {
-			if _, failure := to.Write(buffer[:n]); failure != nil {
-				return failure
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/slotark/slotark/storage/seal"
 )
@@ -149,7 +150,7 @@ func TestSealReportsTheSource(t *testing.T) {
 // reads it, which the race detector would see.
 func TestCloseEndsASealing(t *testing.T) {
 	for _, workers := range []int{1, 2, 4} {
-		source := bytes.NewReader(text(4 << 20))
+		source := bytes.NewReader(text(16 << 20))
 		body := sealer(t, seal.Options{Compression: seal.Zstd, Workers: workers, Window: 1 << 16}).Seal(source)
 		if _, err := io.ReadFull(body, make([]byte, 10)); err != nil {
 			t.Fatal(err)
@@ -159,6 +160,34 @@ func TestCloseEndsASealing(t *testing.T) {
 		if _, err := body.Read(make([]byte, 1)); err == nil || left == 0 || source.Len() != left {
 			t.Errorf("%d workers: %d bytes left, then %d; a further read gives %v", workers, left, source.Len(), err)
 		}
+	}
+}
+
+// endless is a source that counts what it has given.
+type endless struct{ given int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.given += len(p)
+	return len(p), nil
+}
+
+// A source may be ahead of a store that takes nothing by some blocks, and not
+// by more: memory is theirs.
+func TestSealingWaitsForTheStore(t *testing.T) {
+	for name, o := range map[string]seal.Options{
+		"plain":     {},
+		"encrypted": {Recipients: []seal.Recipient{newKey(t, "x25519").recipient(t)}},
+	} {
+		s := sealer(t, o)
+		synctest.Test(t, func(t *testing.T) {
+			source := &endless{}
+			body := s.Seal(source)
+			synctest.Wait()
+			if source.given < 1<<20 || source.given > 4<<20 {
+				t.Errorf("%s: %d bytes are read ahead, want 1 to 4 MiB", name, source.given)
+			}
+			body.Close()
+		})
 	}
 }
 
