@@ -257,8 +257,13 @@ func TestSyncDistrustsEveryCopy(t *testing.T) {
 		m := newMemories(t, 3)
 		putWhole(t, oldest, m[0], m[2])
 		m[2].Change(catalog.ManifestName("prod", oldest), func(b []byte) []byte { return bytes.Replace(b, []byte("slotark test"), []byte("slotark tesT"), 1) })
-		if report := syncs(t, m.named(), catalog.SyncOptions{}); !errors.Is(report.Copies[0].Failed, catalog.ErrDamaged) || report.Complete() {
+		report := syncs(t, m.named(), catalog.SyncOptions{})
+		wantCodes(t, report, "source-damaged")
+		if !report.Copies[0].Whole || report.Complete() {
 			t.Errorf("it says %+v", report)
+		}
+		if err := m[1].Delete(t.Context(), catalog.ManifestName("prod", oldest)); err != nil {
+			t.Fatal(err)
 		}
 		if report := syncs(t, m.named(), catalog.SyncOptions{From: "s0"}); !report.Copies[0].Whole {
 			t.Errorf("it says %+v", report)
