@@ -38,13 +38,17 @@ func repositoryOf(t *testing.T, stores []storage.Named) {
 	}
 }
 
-// held are a store's objects, less the marks of who reads.
-func held(t *testing.T, store storage.Named) map[string]string {
+// held are a store's objects with their sizes, less the marks of who reads. What
+// is listed was read, too.
+func held(t *testing.T, store storage.Named) map[string]int64 {
 	t.Helper()
-	all := map[string]string{}
-	for _, name := range storagetest.Names(t, store, "prod/") {
-		if !strings.Contains(name, "/restores/") && !strings.Contains(name, "/prunes/") {
-			all[name] = string(storagetest.Read(t, store, name))
+	all := map[string]int64{}
+	for object, err := range store.List(t.Context(), "prod/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(object.Name, "/restores/") && !strings.Contains(object.Name, "/prunes/") {
+			all[object.Name] = object.Bytes
 		}
 	}
 	return all
