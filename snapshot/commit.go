@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage/mirror"
 )
 
 // manifest is the record of this run.
@@ -86,6 +88,10 @@ func abort(ctx context.Context, w *catalog.Writer, folder string, cause error) e
 	left := w.Abort(ctx)
 	if left == nil {
 		return cause
+	}
+	if errors.Is(left, mirror.ErrUndecided) {
+		return hint.Left(fmt.Errorf("%w (and the manifest may be stored: %w)", cause, left),
+			"Look with `slotark list` when the store answers again: what is listed is whole, anything else of "+folder+" is no snapshot.")
 	}
 	return hint.Left(fmt.Errorf("%w (and what was stored of it could not all be removed: %w)", cause, left),
 		"What is left is no snapshot, but takes up room: remove "+folder+" from the stores.")

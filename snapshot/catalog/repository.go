@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,7 +131,7 @@ func ensureMarker(ctx context.Context, store storage.Named, now time.Time) error
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", markerName, err)
 	}
-	_, err = store.Put(ctx, markerName, bytes.NewReader(append(text, '\n')))
+	err = putText(ctx, store, markerName, append(text, '\n'))
 	if errors.Is(err, storage.ErrExists) { // another run was first: just as good
 		return readMarker(ctx, store)
 	}

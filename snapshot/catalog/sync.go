@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,8 +157,13 @@ func (r *Repository) beginSync(ctx context.Context, o SyncOptions) (*syncing, er
 		}
 	}
 	for i, state := range s.survey.Stores {
-		if state.Err != nil && (s.targets[i] || state.Store == o.From) {
+		switch {
+		case state.Err == nil || !s.targets[i] && o.From != "" && o.From != state.Store:
+			continue
+		case s.targets[i]:
 			s.find("store-unreachable", "error", state.Store, "cannot be asked: %s", strings.ReplaceAll(state.Err.Error(), "\n", "; "))
+		default:
+			s.find("store-unreachable", "error", state.Store, "cannot be asked, and what it alone has was not copied: %s", strings.ReplaceAll(state.Err.Error(), "\n", "; "))
 		}
 	}
 	for _, l := range s.survey.Leftover {
@@ -296,7 +300,7 @@ func (s *syncing) copyRecord(ctx context.Context, l lackedRecord) error {
 			failures = append(failures, err)
 			continue
 		}
-		_, err := s.r.stores[l.target].Put(ctx, l.name, bytes.NewReader(append(record, '\n')))
+		err := putText(ctx, s.r.stores[l.target], l.name, append(record, '\n'))
 		if errors.Is(err, storage.ErrExists) { // another sync was faster
 			return nil
 		}

@@ -253,10 +253,10 @@ func TestSyncDistrustsEveryCopy(t *testing.T) {
 		}
 		wantSame(t, m[1], m[0])
 	})
-	t.Run("of the manifest", func(t *testing.T) {
+	t.Run("of the manifest, by another that is coherent", func(t *testing.T) {
 		m := newMemories(t, 3)
 		putWhole(t, oldest, m[0], m[2])
-		// A flipped bit would show in its own sum: this one is another, and coherent.
+		// A flipped bit shows in the manifest's own sum, and this does not.
 		m[2].Change(catalog.ManifestName("prod", oldest), func(b []byte) []byte {
 			other, err := manifest.Decode(bytes.NewReader(b))
 			if err != nil {
@@ -271,6 +271,22 @@ func TestSyncDistrustsEveryCopy(t *testing.T) {
 		})
 		if report := syncs(t, m.named(), catalog.SyncOptions{}); !errors.Is(report.Copies[0].Failed, catalog.ErrDamaged) || report.Complete() {
 			t.Errorf("it says %+v", report)
+		}
+		if report := syncs(t, m.named(), catalog.SyncOptions{From: "s0"}); !report.Copies[0].Whole {
+			t.Errorf("it says %+v", report)
+		}
+	})
+	t.Run("of the manifest", func(t *testing.T) {
+		m := newMemories(t, 3)
+		putWhole(t, oldest, m[0], m[2])
+		m[2].Change(catalog.ManifestName("prod", oldest), func(b []byte) []byte { return bytes.Replace(b, []byte("slotark test"), []byte("slotark tesT"), 1) })
+		report := syncs(t, m.named(), catalog.SyncOptions{})
+		wantCodes(t, report, "source-damaged")
+		if !report.Copies[0].Whole || report.Complete() {
+			t.Errorf("it says %+v", report)
+		}
+		if err := m[1].Delete(t.Context(), catalog.ManifestName("prod", oldest)); err != nil {
+			t.Fatal(err)
 		}
 		if report := syncs(t, m.named(), catalog.SyncOptions{From: "s0"}); !report.Copies[0].Whole {
 			t.Errorf("it says %+v", report)

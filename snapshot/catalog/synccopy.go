@@ -29,7 +29,7 @@ func (s *syncing) bring(ctx context.Context, gaps []Gap) []Copy {
 		}
 		return copies
 	}
-	snapshot, text, err := s.original(ctx, gaps[0])
+	snapshot, text, err := s.original(ctx, &copies[0])
 	if err != nil {
 		return fail(err)
 	}
@@ -52,8 +52,10 @@ func (s *syncing) bring(ctx context.Context, gaps []Gap) []Copy {
 }
 
 // original reads a snapshot's manifest from every store that copies may be
-// taken from. Two that differ are believed neither.
-func (s *syncing) original(ctx context.Context, g Gap) (*Snapshot, []byte, error) {
+// taken from, and says of the copy which cannot be read. Two that differ are
+// believed neither.
+func (s *syncing) original(ctx context.Context, c *Copy) (*Snapshot, []byte, error) {
+	g := c.Gap
 	in := s.survey.having[folderKey{g.Cluster, g.ID}]
 	snapshot := &Snapshot{stores: s.r.stores}
 	var text []byte
@@ -69,6 +71,11 @@ func (s *syncing) original(ctx context.Context, g Gap) (*Snapshot, []byte, error
 		case err != nil:
 			failures = append(failures, err)
 			snapshot.Presence[i].Present = false
+			code := "source-unreadable"
+			if errors.Is(err, errManifest) {
+				code = "source-damaged"
+			}
+			c.find(code, "error", store.Name+": "+ManifestObject, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		case snapshot.Manifest == nil:
 			snapshot.Manifest, text, first = m, read, store.Name
 		case !bytes.Equal(text, read):
@@ -197,6 +204,8 @@ func (c *copying) from(ctx context.Context, store storage.Named, file manifest.F
 		return c.judge(ctx, file, stored), false
 	case err != nil:
 		return targetError{err}, false
+	case stored.Bytes != file.Bytes:
+		return targetError{shortened(name, target, stored, file.Bytes)}, false
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -244,7 +253,7 @@ func (c *copying) wrong(code string, store storage.Named, file manifest.File, er
 func (c *copying) putManifest(ctx context.Context) error {
 	target := c.r.stores[c.copy.target]
 	m := c.snapshot.Manifest
-	_, err := target.Put(ctx, ManifestName(m.Cluster, m.ID), bytes.NewReader(c.manifest))
+	err := putText(ctx, target, ManifestName(m.Cluster, m.ID), c.manifest)
 	if err == nil {
 		return nil
 	}
@@ -256,6 +265,20 @@ func (c *copying) putManifest(ctx context.Context) error {
 		return targetError{errors.Join(errors.New("another manifest came there meanwhile"), err)}
 	}
 	return targetError{err}
+}
+
+// putText stores a text and looks that the store has all of it. A store has
+// looked itself, but what is copied is held to be whole from then on.
+func putText(ctx context.Context, store storage.Store, name string, text []byte) error {
+	stored, err := store.Put(ctx, name, bytes.NewReader(text))
+	if err == nil && stored.Bytes != int64(len(text)) {
+		err = shortened(name, store, stored, int64(len(text)))
+	}
+	return err
+}
+
+func shortened(name string, store storage.Store, stored storage.Object, bytes int64) error {
+	return fmt.Errorf("put %s to %s: %d bytes were stored of %d", name, store, stored.Bytes, bytes)
 }
 
 // openStored opens an object as the store has it.

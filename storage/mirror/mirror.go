@@ -21,6 +21,9 @@ var (
 	// ErrTooFew is returned by Put when fewer stores are left than must have
 	// every object.
 	ErrTooFew = errors.New("too few stores can have it")
+	// ErrUndecided is returned by Abort where a store may have the object that was
+	// committed and does not let it be deleted: what it names was left there, too.
+	ErrUndecided = errors.New("whether the last object was stored is not known")
 	// ErrAborted is returned by Put after Abort.
 	ErrAborted = errors.New("the writer was aborted")
 
@@ -99,7 +102,7 @@ func (w *Writer) Outcomes() []Outcome {
 
 // Abort deletes from every store, also from those that were dropped, what
 // this writer has put, the last object first: a manifest goes before what it
-// names. It works on after ctx has ended, for at most a minute, and returns
+// names, and where it may be stored and cannot be deleted, nothing goes. It works on after ctx has ended, for at most a minute, and returns
 // what could not be deleted. No Put may be under way; later ones fail.
 func (w *Writer) Abort(ctx context.Context) error {
 	w.mu.Lock()
@@ -155,6 +158,7 @@ type member struct {
 	mu      sync.Mutex
 	dropErr error
 	stored  []string         // names, in the order they became visible
+	last    string           // the name that was to be committed; "" before that
 	failed  map[string]error // by name; only the primary may fail and go on
 }
 
@@ -209,11 +213,25 @@ func (m *member) outcome() error {
 	return m.failed[first]
 }
 
-// deleteAll deletes only names whose Put has succeeded. An object under a
-// name whose Put has failed may be somebody else's.
+// commits notes that the last object is on its way.
+func (m *member) commits(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = name
+}
+
+// deleteAll deletes only names whose Put has succeeded: an object under a name
+// whose Put has failed may be somebody else's. The committed one is an exception
+// unless that is so, because an answer that was lost on its way would leave a
+// manifest without what it names.
 func (m *member) deleteAll(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.last != "" && !errors.Is(errors.Join(m.failed[m.last], m.dropErr), storage.ErrExists) {
+		if err := m.Delete(ctx, m.last); err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrNoStore) {
+			return fmt.Errorf("%s: %w: %w", m.Name, ErrUndecided, err)
+		}
+	}
 	var errs []error
 	var left []string
 	for _, name := range slices.Backward(m.stored) {

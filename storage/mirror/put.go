@@ -56,7 +56,15 @@ func (w *Writer) Put(ctx context.Context, name string, body io.Reader) (storage.
 // mirrors must have it, they are told of its end before the primary is: that it
 // is in the primary then says that it is in as many stores as must have it.
 // After an error Abort deletes what mirrors have of it.
+//
+// Whether a Commit that failed has stored the object after all, no answer may
+// tell: Abort deletes that one in any case.
 func (w *Writer) Commit(ctx context.Context, name string, body io.Reader) (storage.Object, error) {
+	for _, m := range w.members() {
+		if !m.out() {
+			m.commits(name)
+		}
+	}
 	if w.require <= 1 {
 		return w.Put(ctx, name, body)
 	}

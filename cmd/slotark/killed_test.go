@@ -1,0 +1,121 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slotark/slotark/internal/clustertest"
+	"github.com/slotark/slotark/internal/dataset"
+)
+
+// TestKilledPrune kills a prune at moments from its start to its end. What is
+// listed is whole at each, the newest stay, and the next prune ends where one
+// that was not killed does. Two snapshots at once come first: both are whole.
+func TestKilledPrune(t *testing.T) {
+	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 300, Seed: 31})
+	root := t.TempDir()
+	repo := func(name string) []string {
+		return []string{"--repo", filepath.Join(root, name, "repo"), "--mirror", filepath.Join(root, name, "mirror")}
+	}
+	var wait sync.WaitGroup
+	for range 2 {
+		wait.Go(func() {
+			for range 3 {
+				o := slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo("base")...)...)
+				if o.code != exitDone {
+					t.Errorf("one of two snapshots at once: exit code %d\n%s", o.code, o.stderr)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	all := idsOf(t, repo("base")...)
+	if len(slices.Compact(slices.Clone(all))) != 6 {
+		t.Fatalf("6 snapshots, two at a time, have the ids %v", all)
+	}
+	for _, id := range all {
+		slotark(t, "", append([]string{"verify", id}, repo("base")...)...).want(t, exitDone, "sound at level deep in repo and mirror")
+	}
+	copied := func(name string) []string {
+		if err := os.CopyFS(filepath.Join(root, name), os.DirFS(filepath.Join(root, "base"))); err != nil {
+			t.Fatal(err)
+		}
+		// The evidence of the verifications keeps a snapshot, which is not what is tried here.
+		for _, store := range []string{"repo", "mirror"} {
+			if err := os.RemoveAll(filepath.Join(root, name, store, "default", "verifications")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return repo(name)
+	}
+	rules := []string{"prune", "--keep-last", "2", "--keep-minimum", "1"}
+	whole := copied("whole")
+	began := time.Now()
+	slotark(t, "", append(rules, whole...)...).want(t, exitDone, "4 dropped")
+	length, want := time.Since(began), idsOf(t, whole...)
+	killed := 0
+	for i, after := range moments(length, 10) {
+		args := copied("killed-" + string(rune('a'+i)))
+		if o := signalled(t, after, syscall.SIGKILL, append(rules, args...)...); o.code == -1 {
+			killed++
+		}
+		left := idsOf(t, args...)
+		if len(left) < 2 || !slices.Equal(left[:2], want) {
+			t.Fatalf("killed after %s it left %v, want at least %v", after, left, want)
+		}
+		for _, id := range left {
+			slotark(t, "", "verify", id, "--level", "checksum", "--repo", args[1]).want(t, exitDone)
+		}
+		slotark(t, "", append(rules, args...)...).want(t, exitDone)
+		if left := idsOf(t, args...); !slices.Equal(left, want) {
+			t.Errorf("killed after %s, the next prune left %v, want %v", after, left, want)
+		}
+	}
+	t.Logf("%d of 10 prunes of %s were killed", killed, length.Round(time.Millisecond))
+}
+
+// TestKilledSeed kills a restore to a folder at moments from its start to its
+// end. What it leaves is never taken for a whole one: the next restore to that
+// folder makes it whole, or refuses and names what is in the way, and is whole
+// once a person has removed that.
+func TestKilledSeed(t *testing.T) {
+	c := slowCluster(t)
+	repo := filepath.Join(t.TempDir(), "repo")
+	slotark(t, password, "snapshot", "--repo", repo, "--node", c.Addrs()[0]).want(t, exitDone)
+	root := t.TempDir()
+	restore := func(name string) (string, []string) {
+		dir := filepath.Join(root, name)
+		return dir, []string{"restore", "latest", "--repo", repo, "--to-dir", dir, "--at", "10.0.0.1:7001,10.0.0.2:7001,10.0.0.3:7001"}
+	}
+	whole, args := restore("whole")
+	began := time.Now()
+	slotark(t, "", args...).want(t, exitDone)
+	length, want := time.Since(began), objects(t, whole)
+	for i, after := range moments(length, 8) {
+		dir, args := restore("killed-" + string(rune('a'+i)))
+		if signalled(t, after, syscall.SIGKILL, args...).code == exitDone {
+			continue
+		}
+		if o := slotark(t, "", args...); o.code != exitDone {
+			if !strings.Contains(o.stderr, "is not empty: it holds ") {
+				t.Fatalf("killed after %s, the next restore says\n%s", after, o.stderr)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			slotark(t, "", args...).want(t, exitDone)
+		}
+		if got := objects(t, dir); !slices.Equal(got, want) {
+			t.Errorf("killed after %s, the next restore made %v, want %v", after, got, want)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
