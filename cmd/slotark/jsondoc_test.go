@@ -18,6 +18,8 @@ import (
 var jsonMessages = map[string]any{
 	"append_only": appendOnlyMessage{}, "comparison": comparisonMessage{}, "drill": drillMessage{}, "exit_error": exitError{},
 	"file": fileMessage{}, "fingerprint": fingerprintMessage{}, "folder": folderFoundMessage{}, "hold": holdMessage{},
+	"mirror_copy": mirrorCopyMessage{}, "mirror_status": mirrorStatusMessage{}, "mirror_sync": mirrorSyncMessage{},
+	"storage_check": storageFinding{}, "upload": uploadMessage{},
 	"manifest": showMessage{}, "prune": pruneSummary{}, "resealed": resealedMessage{}, "restore": restoreMessage{},
 	"retention": retentionMessage{}, "slot": slotMessage{}, "snapshot": snapshotMessage{}, "snapshot_entry": entryMessage{},
 	"verification": verificationMessage{}, "verify_error": verifyErrorMessage{}, "verify_summary": verifySummaryMessage{},

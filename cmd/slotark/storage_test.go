@@ -91,7 +91,7 @@ func TestStorageCheckOfADefaultRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	slotark(t, "", "storage", "check", server.URL(bucket, "pre")).
-		want(t, exitDone, "default retention (governance, 3 days) locks temporary objects too")
+		want(t, exitDone, "default retention (governance, 3 days) locks temporary")
 }
 
 // Credentials that may not delete are the best a taker can have: that is said,
