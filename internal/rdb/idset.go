@@ -7,10 +7,11 @@ import (
 	"slices"
 )
 
-// id stands for a name in 95 bits of two seeded hashes, see also ofItem. Among the names one
-// [idSet] may hold, two different ones share an id by chance once in 10^15
-// dumps, so the same id is the same name. The seeds are the process's own:
-// nobody can write a dump whose names collide. A zero id is no name.
+// id stands for a name in 95 bits: of two seeded hashes, or of what [idSet.ofItem]
+// makes of a member. Among the names one [idSet] may hold, two different ones
+// share an id by chance once in 10^15 dumps, so the same id is the same name. The
+// seeds are the process's own: nobody can write a dump whose names collide. A
+// zero id is no name.
 type id [3]uint32
 
 const (

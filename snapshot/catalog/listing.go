@@ -9,18 +9,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// foldered is a store that can tell which folders stand in one without walking
-// all that is below: a folder on a disk. Where a snapshot has a thousand
-// objects, that is one question for it instead of a thousand. A bucket tells a
-// thousand names at once, and has no quicker way to say which of them there are.
-type foldered interface {
-	Folders(ctx context.Context, prefix string) ([]string, error)
-}
-
 // listKnown gives the manifests and records of one cluster, or of all where it
 // is "", of one store: perhaps among other objects, and in no order.
 func listKnown(ctx context.Context, store storage.Store, cluster string, add func(storage.Object)) error {
-	byFolder, ok := store.(foldered)
+	byFolder, ok := store.(storage.FolderLister)
 	if !ok {
 		return listAll(ctx, store, under(cluster), add)
 	}
@@ -58,7 +50,7 @@ func listAll(ctx context.Context, store storage.Store, prefix string, add func(s
 }
 
 // statManifests asks in each snapshot's folder for its manifest.
-func statManifests(ctx context.Context, store storage.Store, byFolder foldered, cluster string, add func(storage.Object)) error {
+func statManifests(ctx context.Context, store storage.Store, byFolder storage.FolderLister, cluster string, add func(storage.Object)) error {
 	ids, err := byFolder.Folders(ctx, cluster+"/"+snapshotsDir+"/")
 	if err != nil {
 		return err

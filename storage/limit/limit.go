@@ -72,7 +72,7 @@ func (w way) wait(ctx context.Context, n int) error {
 // New returns a store whose bytes move at most at the rates.
 func New(inner storage.Store, rates *Rates) storage.Store {
 	s := &store{inner, rates}
-	if byFolder, ok := inner.(folders); ok {
+	if byFolder, ok := inner.(storage.FolderLister); ok {
 		return &folderStore{s, byFolder}
 	}
 	return s
@@ -83,14 +83,9 @@ type store struct {
 	rates *Rates
 }
 
-// folders is what a folder on a disk can tell quickly.
-type folders interface {
-	Folders(ctx context.Context, prefix string) ([]string, error)
-}
-
 type folderStore struct {
 	*store
-	folders
+	storage.FolderLister
 }
 
 // Put implements [storage.Store].

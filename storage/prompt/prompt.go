@@ -30,20 +30,15 @@ type Store struct {
 // What is put into it takes as long as it takes.
 func New(inner storage.Store, limit time.Duration) storage.Store {
 	s := &Store{Store: inner, limit: limit}
-	if byFolder, ok := inner.(folders); ok {
+	if byFolder, ok := inner.(storage.FolderLister); ok {
 		return &folderStore{s, byFolder}
 	}
 	return s
 }
 
-// folders is what a folder on a disk can tell quickly.
-type folders interface {
-	Folders(ctx context.Context, prefix string) ([]string, error)
-}
-
 type folderStore struct {
 	*Store
-	inner folders
+	inner storage.FolderLister
 }
 
 // Folders asks the inner store.
