@@ -147,7 +147,7 @@ func TestFailedRunUnderALock(t *testing.T) {
 		if r.Method != http.MethodPut || !strings.HasSuffix(r.URL.Path, "/manifest.json") {
 			return false
 		}
-		s3test.Answer(w, http.StatusForbidden, "AccessDenied", "Access Denied.")
+		s3test.Answer(w, r, http.StatusForbidden, "AccessDenied", "Access Denied.")
 		return true
 	})
 	slotark(t, password, "snapshot", "--node", c.Addrs()[0], "--repo", proxy.URL(bucket, "backups")+"&lock=governance&lock_for=1d").

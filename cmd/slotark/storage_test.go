@@ -104,7 +104,7 @@ func TestStorageCheckWithoutDelete(t *testing.T) {
 			for _, method := range methods {
 				// Who may abort uploads need not be one who may delete objects.
 				if r.Method == method && !r.URL.Query().Has("uploadId") {
-					s3test.Answer(w, http.StatusForbidden, "AccessDenied", "Access Denied.")
+					s3test.Answer(w, r, http.StatusForbidden, "AccessDenied", "Access Denied.")
 					return true
 				}
 			}

@@ -64,7 +64,8 @@ type Options struct {
 // Store is a bucket, or a prefix in it. See [Open].
 type Store struct {
 	client     *s3.Client
-	remembered []*aws.CredentialsCache
+	found      *keys
+	remembered []*aws.CredentialsCache // over found
 	o          Options
 	prefix     string              // "" or ending in "/"
 	shared     *semaphore.Weighted // room for the parts of all Puts; see room

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -103,7 +104,7 @@ func TestSlowDown(t *testing.T) {
 				if tried[request]++; tried[request] > 2 {
 					return false
 				}
-				s3test.Answer(w, status, code, "Please reduce your request rate.")
+				s3test.Answer(w, r, status, code, "Please reduce your request rate.")
 				return true
 			})
 			s := open(t, proxy, bucket, "pre")
@@ -179,7 +180,7 @@ func TestLyingCompletion(t *testing.T) {
 				if c.done {
 					forward.ServeHTTP(httptest.NewRecorder(), r)
 				}
-				s3test.Answer(w, c.status, c.code, "We encountered an internal error.")
+				s3test.Answer(w, r, c.status, c.code, "We encountered an internal error.")
 				return true
 			})
 			s := open(t, proxy, bucket, "pre")
@@ -217,56 +218,110 @@ func resign(t *testing.T, server *s3test.Server, r *http.Request) {
 	}
 }
 
-// TestCredentialsRenewed uploads with credentials that the server ends after
-// six requests each, though they were promised for an hour: more than are under
-// way at once, so that none meets an end with each of its attempts.
-func TestCredentialsRenewed(t *testing.T) {
-	server := s3test.Start(t)
-	bucket := server.Bucket(t, "backups")
-	var mu sync.Mutex
-	issued, used := 0, map[string]int{}
+// sessions issues credentials and ends them after some requests each, though
+// they were promised for an hour.
+type sessions struct {
+	server *s3test.Server
+	refuse func(w http.ResponseWriter, r *http.Request) // a request whose credentials have ended
+	last   int                                          // requests that each may make
+
+	mu     sync.Mutex
+	issued int
+	silent bool // nothing is issued
+	used   map[string]int
+}
+
+// start lets stores find the credentials, and returns the server that takes them.
+func (c *sessions) start(t *testing.T) *s3test.Server {
+	c.used = map[string]int{}
 	source := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		issued++
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.silent {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		c.issued++
 		err := json.NewEncoder(w).Encode(map[string]string{
-			"AccessKeyId": server.AccessKey, "SecretAccessKey": server.SecretKey, "Token": fmt.Sprint("token-", issued),
+			"AccessKeyId": c.server.AccessKey, "SecretAccessKey": c.server.SecretKey, "Token": fmt.Sprint("token-", c.issued),
 			"Expiration": clock.Now().Add(time.Hour).UTC().Format(time.RFC3339),
 		})
 		if err != nil {
 			t.Error(err)
 		}
 	}))
-	defer source.Close()
-	proxy := server.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
-		mu.Lock()
-		defer mu.Unlock()
+	t.Cleanup(source.Close)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", source.URL)
+	return c.server.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
 		token := r.Header.Get("X-Amz-Security-Token")
 		if token == "" {
 			t.Errorf("%s %s came without a token", r.Method, r.URL)
 		}
-		if used[token]++; used[token] <= 6 {
-			resign(t, server, r)
+		c.mu.Lock()
+		c.used[token]++
+		good := c.used[token] <= c.last
+		c.mu.Unlock()
+		if good {
+			resign(t, c.server, r)
+		} else {
+			c.refuse(w, r)
+		}
+		return !good
+	})
+}
+
+// TestCredentialsRenewed uploads with credentials that end after six requests
+// each: more than are under way at once, so that none meets an end with each of
+// its attempts.
+func TestCredentialsRenewed(t *testing.T) {
+	server := s3test.Start(t)
+	bucket := server.Bucket(t, "backups")
+	for name, refuse := range map[string]func(http.ResponseWriter, *http.Request){
+		"and told": func(w http.ResponseWriter, r *http.Request) {
+			s3test.Answer(w, r, http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
+		},
+		"and cut off": func(w http.ResponseWriter, _ *http.Request) { s3test.Cut(t, w) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &sessions{server: server, refuse: refuse, last: 6}
+			s := open(t, c.start(t), bucket, strings.ReplaceAll(name, " ", "-"))
+			want := storagetest.Bytes(60<<20, 1)
+			storagetest.Put(t, s, "long", want)
+			if got := storagetest.Read(t, s, "long"); !bytes.Equal(got, want) {
+				t.Error("other bytes came back")
+			}
+			if c.issued < 3 {
+				t.Errorf("credentials were fetched %d times", c.issued)
+			}
+		})
+	}
+}
+
+// TestCutOffWithGoodCredentials resets a connection while nothing issues
+// credentials: those that are at hand are good, and are used on.
+func TestCutOffWithGoodCredentials(t *testing.T) {
+	server := s3test.Start(t)
+	bucket := server.Bucket(t, "backups")
+	c := &sessions{server: server, last: math.MaxInt}
+	front := c.start(t)
+	var cut atomic.Int64
+	cutting := front.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("partNumber") != "2" || cut.Add(1) > 2 {
 			return false
 		}
-		if r.Method == http.MethodHead {
-			w.WriteHeader(http.StatusBadRequest)
-		} else {
-			s3test.Answer(w, http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
-		}
+		c.mu.Lock()
+		c.silent = true
+		c.mu.Unlock()
+		s3test.Cut(t, w)
 		return true
 	})
-	t.Setenv("AWS_ACCESS_KEY_ID", "")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", source.URL)
-	s := open(t, proxy, bucket, "pre")
-	want := storagetest.Bytes(60<<20, 1)
+	s := open(t, cutting, bucket, "pre")
+	want := storagetest.Bytes(20<<20, 1)
 	storagetest.Put(t, s, "long", want)
-	if got := storagetest.Read(t, s, "long"); !bytes.Equal(got, want) {
-		t.Error("other bytes came back")
-	}
-	if issued < 3 {
-		t.Errorf("credentials were fetched %d times", issued)
+	if got := storagetest.Read(t, s, "long"); !bytes.Equal(got, want) || cut.Load() < 3 || c.issued != 1 {
+		t.Errorf("%d bytes came back, %d requests came for the part, credentials were fetched %d times", len(got), cut.Load(), c.issued)
 	}
 }
 
