@@ -17,6 +17,11 @@
 //  3. name: each node gets a nodes.conf with a new node id, the snapshot's
 //     slots and an epoch of its own. Then the folders get their names.
 //
+// Until then all stands in a folder of its own, whose record is locked by the
+// process. Whoever restores into the folder after a kill finds the lock free and
+// begins anew, unless anything is there that the record does not account for, or
+// that was written to since (unfinished.go).
+//
 // From the end of its check on, a restore has a mark in the repository that
 // keeps every prune away from the snapshot; see [catalog.Snapshot.Claim].
 //

@@ -2,30 +2,34 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/slotark/slotark/internal/atomicfile"
+	"github.com/slotark/slotark/internal/progress"
 )
 
 // nameFolders gives the folders their names. It is the step that makes a seed
 // one: it comes last, and takes no time.
 func (r *run) nameFolders(ctx context.Context) error {
-	for i := range r.places {
+	names := r.folderNames()
+	if err := r.held.seal(ctx, names); err != nil {
+		return full(err, r.ToDir)
+	}
+	for _, name := range names {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		path := filepath.Join(r.ToDir, r.folderName(i))
-		if err := os.Rename(filepath.Join(r.staging(), r.folderName(i)), path); err != nil {
+		path := filepath.Join(r.ToDir, name)
+		if err := os.Rename(filepath.Join(r.held.staging(), name), path); err != nil {
 			return fmt.Errorf("name a node's folder: %w", err)
 		}
 		r.made = append(r.made, path)
+		r.Progress.Emit(progress.Event{Task: "restore", Phase: "name", Detail: name})
 	}
-	if err := errors.Join(os.Remove(r.staging()), atomicfile.SyncDir(r.ToDir)); err != nil {
-		return fmt.Errorf("name the nodes' folders: %w", err)
+	if err := r.held.end(); err != nil {
+		return err
 	}
 	r.describeFolders()
 	return nil

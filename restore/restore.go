@@ -128,6 +128,7 @@ type run struct {
 	places   []place   // the primaries by shard, then the replicas
 	targets  []*target // of a replay, by place
 	made     []string  // of a seed: what it made, to be removed if it fails
+	held     *unfinished
 	claim    *catalog.Claim
 
 	mu      sync.Mutex // guards what the shards' goroutines add
@@ -200,8 +201,9 @@ func (r *run) note(code, severity, subject, detail string) {
 	r.outcome.Findings = append(r.outcome.Findings, manifest.Finding{Code: code, Severity: severity, Subject: subject, Detail: detail})
 }
 
-// close closes the connections to the targets.
+// close closes the connections to the targets, and lets go of a folder.
 func (r *run) close() {
+	_ = r.held.close() // nothing was written that was not synced
 	for _, t := range r.targets {
 		t.node.Close()
 	}

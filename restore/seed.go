@@ -33,17 +33,9 @@ type Folder struct {
 	Start   string // the command that starts the node, for a person
 }
 
-const (
-	dumpName  = "dump.rdb"
-	nodesName = "nodes.conf"
-	// stagingName is where folders stand until all are whole. Its name says
-	// what it is to whoever finds it after a power cut.
-	stagingName = ".slotark-incomplete"
-)
-
 // checkSeed proves that nothing is overwritten and nobody is impersonated.
 func (r *run) checkSeed(ctx context.Context) error {
-	if err := checkFolder(r.ToDir); err != nil {
+	if err := lookInto(r.ToDir); err != nil {
 		return err
 	}
 	if err := r.placeSeeds(ctx); err != nil {
@@ -54,27 +46,6 @@ func (r *run) checkSeed(ctx context.Context) error {
 		unresolved = append(unresolved, r.places[i].resolve(ctx))
 	}
 	return refuse(unresolved)
-}
-
-// checkFolder wants a folder that is empty or not there.
-func checkFolder(dir string) error {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case errors.Is(err, syscall.ENOTDIR):
-		return hint.Refuse(fmt.Errorf("%s is not a folder", dir), "give a new or an empty folder")
-	case err != nil:
-		return fmt.Errorf("look into the target folder: %w", err)
-	case len(entries) > 0:
-		more := ""
-		if len(entries) > 1 {
-			more = fmt.Sprintf(" and %d more", len(entries)-1)
-		}
-		return hint.Refuse(fmt.Errorf("%s is not empty: it holds %s%s", dir, entries[0].Name(), more),
-			"give a new or an empty folder; nothing is ever overwritten")
-	}
-	return nil
 }
 
 // placeSeeds decides which address each folder is for.
@@ -129,23 +100,26 @@ func (r *run) checkSilence(ctx context.Context) error {
 		"Give the addresses that the new nodes will have: --at HOST:PORT,… (the primaries first).")
 }
 
-// staging is where the folders stand until all are whole.
-func (r *run) staging() string { return filepath.Join(r.ToDir, stagingName) }
-
 // seed writes all folders where nobody takes them for whole.
-func (r *run) seed(ctx context.Context) error {
+func (r *run) seed(ctx context.Context) (err error) {
 	if _, err := os.Stat(r.ToDir); errors.Is(err, fs.ErrNotExist) {
 		r.made = append(r.made, r.ToDir)
 	}
 	if err := atomicfile.MkdirAll(r.ToDir, 0o700); err != nil {
 		return fmt.Errorf("make the target folder: %w", err)
 	}
-	// Made, not found: of two restores into one folder the second stops here,
-	// and must not take away what is the first's.
-	if err := os.Mkdir(r.staging(), 0o700); err != nil {
-		return fmt.Errorf("make the target folder: %w", err)
+	// Of two restores into one folder the second stops here, and must not take
+	// away what is the first's.
+	if r.held, err = take(r.ToDir); err != nil {
+		return err
 	}
-	r.made = append(r.made, r.staging())
+	r.made = append(r.made, r.held.staging())
+	if r.held.before != nil {
+		r.outcome.Notes = append(r.outcome.Notes, "began anew over what was left of a killed "+r.held.before.String())
+	}
+	if err := r.record(); err != nil {
+		return full(err, r.ToDir)
+	}
 	nodes := r.confNodes()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(r.Parallel)
@@ -155,6 +129,23 @@ func (r *run) seed(ctx context.Context) error {
 	return full(group.Wait(), r.ToDir)
 }
 
+// record says in the staging folder whose it is.
+func (r *run) record() error {
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("read the host's name: %w", err)
+	}
+	return r.held.write(record{Snapshot: r.manifest.ID, Host: host, PID: os.Getpid(), Begun: r.started, Locked: r.held.locked, Folders: r.folderNames()})
+}
+
+func (r *run) folderNames() []string {
+	names := make([]string, len(r.places))
+	for i := range r.places {
+		names[i] = r.folderName(i)
+	}
+	return names
+}
+
 // discard removes what a failed seed has made.
 func (r *run) discard(cause error) error {
 	for _, path := range slices.Backward(r.made) {
@@ -162,7 +153,7 @@ func (r *run) discard(cause error) error {
 		if path == r.ToDir {
 			remove = os.Remove // somebody may have put something beside ours
 		}
-		if err := remove(path); err != nil {
+		if err := remove(path); err != nil && !(path == r.ToDir && errors.Is(err, fs.ErrExist)) {
 			cause = hint.Left(fmt.Errorf("%w (and %s could not be removed: %w)", cause, path, err), "Remove it: it is no restored cluster.")
 		}
 	}
@@ -196,7 +187,7 @@ func (r *run) folderName(i int) string {
 // seedNode makes one node's folder. A replica gets no dump: it takes a full
 // sync from its primary in any case.
 func (r *run) seedNode(ctx context.Context, i int, p place, nodes []confNode) error {
-	dir := filepath.Join(r.staging(), r.folderName(i))
+	dir := filepath.Join(r.held.staging(), r.folderName(i))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make a node's folder: %w", err)
 	}

@@ -63,7 +63,8 @@ func TestPrimaryRegionGone(t *testing.T) {
 			verbs.Wait()
 			took := time.Since(began)
 			t.Logf("all verbs together took %s", took.Round(time.Millisecond))
-			if took > 2*catalog.AnswerLimit+30*time.Second {
+			// A store's own limits would take many minutes.
+			if took > 2*catalog.AnswerLimit+2*time.Minute {
 				t.Errorf("all verbs together took %s", took)
 			}
 			if way == "frozen" {

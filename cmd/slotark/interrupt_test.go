@@ -23,7 +23,7 @@ import (
 
 // promptly is how long a run may take to clean up after Ctrl-C: far more than
 // it takes, because the machine is shared by many tests.
-const promptly = 15 * time.Second
+const promptly = time.Minute
 
 // signalled runs the program and sends it a signal after a while. The outcome
 // is that of a run which ended before just as well.
@@ -156,10 +156,15 @@ func TestInterruptedSnapshot(t *testing.T) {
 				slotark(t, password, append(snapshot, args...)...).want(t, exitDone, "is whole")
 				length := time.Since(began)
 				interrupted := 0
-				for i, after := range moments(length, 12) {
+				for i := range 12 {
+					after := length * time.Duration(i) / 11
 					args, left := stores.make(t)
 					o := signalled(t, after, []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}[i%2], append(snapshot, args...)...)
-					interrupted += wantNoneOrWhole(t, o, args, left)
+					if wantNoneOrWhole(t, o, args, left) {
+						length = min(length, after) // the machine was busier before
+						continue
+					}
+					interrupted++
 				}
 				wantSameSettings(t, before, c.Addrs())
 				t.Logf("%d of 12 runs of %s were interrupted", interrupted, length.Round(time.Millisecond))
@@ -173,12 +178,12 @@ func TestInterruptedSnapshot(t *testing.T) {
 
 // wantNoneOrWhole checks that a snapshot is there in both stores and the run
 // said so, or that nothing is.
-func wantNoneOrWhole(t *testing.T, o outcome, args []string, left func(*testing.T) []string) (interrupted int) {
+func wantNoneOrWhole(t *testing.T, o outcome, args []string, left func(*testing.T) []string) (whole bool) {
 	t.Helper()
 	if o.code == exitDone {
 		slotark(t, "", append([]string{"verify", "latest"}, args...)...).want(t, exitDone, "sound at level deep")
 		slotark(t, "", append([]string{"list"}, args...)...).want(t, exitDone, "2 of 2")
-		return 0
+		return true
 	}
 	o.wantInterrupted(t)
 	rest := slices.DeleteFunc(left(t), func(name string) bool { return name == "slotark.json" })
@@ -188,7 +193,7 @@ func wantNoneOrWhole(t *testing.T, o outcome, args []string, left func(*testing.
 	if list := slotark(t, "", append([]string{"list"}, args...)...); list.code != exitNoRepository {
 		list.want(t, exitDone, "no snapshots")
 	}
-	return 1
+	return false
 }
 
 // TestKilledSnapshot cannot clean up, but leaves nothing that counts, and
@@ -198,9 +203,12 @@ func TestKilledSnapshot(t *testing.T) {
 	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo"), "--mirror", filepath.Join(t.TempDir(), "mirror")}
 	snapshot := append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)
 	before := serverSettings(t, c.Addrs())
-	for _, after := range []time.Duration{100, 250, 500} {
+	for _, after := range []time.Duration{50, 100, 250} {
 		if o := signalled(t, after*time.Millisecond, syscall.SIGKILL, snapshot...); o.code == exitDone {
-			t.Fatalf("it ended within %d ms: the test tests nothing", after)
+			if after == 50 {
+				t.Fatal("it ended within 50 ms: the test tests nothing")
+			}
+			break // a fast machine; what was killed before is what counts
 		}
 		if o := slotark(t, "", append([]string{"list"}, repo...)...); o.code != exitNoRepository {
 			o.want(t, exitDone, "no snapshots")

@@ -34,6 +34,7 @@ func newRestoreCommand(a *app) *cobra.Command {
                new node id, for servers that are started afterwards at the
                addresses of --at (without it: at the snapshot's own, if nobody
                answers there any more). Compare with: slotark verify ID --live
+               After a kill or a power cut the same command begins anew.
 
 The targets are reached with --user, --password-file and --tls... like any other
 cluster. Nothing is ever restored over keys.

@@ -101,7 +101,7 @@ func TestListingIsAsFastAsReading(t *testing.T) {
 	const snapshots = 1000
 	root, manifests := library(t, snapshots)
 	var best float64
-	for range 4 {
+	for round := 0; round < 3 || round < 20 && best > 2; round++ {
 		began := time.Now()
 		for _, path := range manifests {
 			text, err := os.ReadFile(path)

@@ -18,12 +18,14 @@ import (
 // while a dump is sent: the snapshot goes on, the frozen one gets no manifest,
 // and says why.
 func TestRegionGoesDark(t *testing.T) {
+	// Enough for the one that lives, on a busy machine.
+	const patience = 6 * time.Second
 	east, west := s3test.Start(t), s3test.Start(t)
 	var mirrors []storage.Named
 	for name, server := range map[string]*s3test.Server{"east": east, "west": west} {
 		s, err := s3.Open(t.Context(), s3.Options{
 			Bucket: server.Bucket(t, "backups"), Prefix: "prod", Endpoint: server.Endpoint, PathStyle: true,
-			StallTimeout: time.Second, MaxBackoff: 10 * time.Millisecond,
+			StallTimeout: patience, MaxBackoff: 10 * time.Millisecond,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +33,7 @@ func TestRegionGoesDark(t *testing.T) {
 		mirrors = append(mirrors, storage.Named{Name: name, Store: s})
 	}
 	primary := fs.Open(t.TempDir())
-	w := mirror.Set{Primary: storage.Named{Name: "primary", Store: primary}, Mirrors: mirrors, StallTimeout: time.Second}.Begin()
+	w := mirror.Set{Primary: storage.Named{Name: "primary", Store: primary}, Mirrors: mirrors, StallTimeout: patience}.Begin()
 	want := storagetest.Bytes(80<<20, 1)
 	frozen := false
 	body := io.MultiReader(bytes.NewReader(want[:40<<20]), readerFunc(func([]byte) (int, error) {

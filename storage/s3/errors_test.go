@@ -82,7 +82,8 @@ func TestDenied(t *testing.T) {
 				}
 				wantOneLine(t, verb, err, c.want)
 			}
-			if elapsed := clock.Since(start); elapsed > 15*time.Second {
+			// No refusal is worth a second try; how busy the machine is has no part in it.
+			if elapsed := clock.Since(start); elapsed > time.Minute {
 				t.Errorf("it took %s to say so", elapsed)
 			}
 		})
@@ -129,7 +130,7 @@ func TestUnreachable(t *testing.T) {
 	for verb, err := range each(t.Context(), open(t, server, "backups", "pre")) {
 		wantOneLine(t, verb, err, "connect to "+server.Endpoint+": connection refused")
 	}
-	if elapsed := clock.Since(start); elapsed > 40*time.Second {
+	if elapsed := clock.Since(start); elapsed > 2*time.Minute {
 		t.Errorf("it took %s to say so five times", elapsed)
 	}
 	t.Run("no such host", func(t *testing.T) {
@@ -147,15 +148,15 @@ func TestFrozenServer(t *testing.T) {
 	server := s3test.Start(t)
 	server.Bucket(t, "backups")
 	s, err := s3.Open(t.Context(), s3.Options{
-		Bucket: "backups", Prefix: "pre", Endpoint: server.Endpoint, PathStyle: true, MaxBackoff: time.Millisecond, StallTimeout: 200 * time.Millisecond,
+		Bucket: "backups", Prefix: "pre", Endpoint: server.Endpoint, PathStyle: true, MaxBackoff: time.Millisecond, StallTimeout: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	storagetest.Put(t, s, "a", []byte("x"))
+	storagetest.Put(t, open(t, server, "backups", "pre"), "a", []byte("x"))
 	server.Pause(t)
 	_, err = s.Stat(t.Context(), "a")
-	wantOneLine(t, "stat", err, "nothing moved for 200ms")
+	wantOneLine(t, "stat", err, "nothing moved for 1s")
 	server.Resume(t)
 	if got := storagetest.Read(t, s, "a"); string(got) != "x" {
 		t.Errorf("afterwards it reads %q", got)

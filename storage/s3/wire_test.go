@@ -140,7 +140,7 @@ func TestHangsOnce(t *testing.T) {
 		return first
 	})
 	s, err := s3.Open(t.Context(), s3.Options{
-		Bucket: bucket, Endpoint: proxy.Endpoint, PathStyle: true, MaxBackoff: time.Millisecond, StallTimeout: 300 * time.Millisecond,
+		Bucket: bucket, Endpoint: proxy.Endpoint, PathStyle: true, MaxBackoff: time.Millisecond, StallTimeout: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
