@@ -35,7 +35,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 		m.Stores = append(m.Stores, s.Name)
 	}
 	for _, w := range r.topology.Warnings {
-		m.Findings = append(m.Findings, manifest.Finding{Code: "topology", Severity: "warning", Subject: r.Cluster, Detail: w})
+		m.Findings = append(m.Findings, manifest.Finding{Code: "topology", Severity: "warning", Subject: r.Cluster, Detail: w.String()})
 	}
 	m.Findings = append(m.Findings, r.findings(m)...)
 	return m

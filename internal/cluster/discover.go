@@ -31,21 +31,38 @@ const (
 // not lead to a cluster that may be asked, and an [UnhealthyError] where the
 // cluster is not whole, not at rest, or not of one mind. It changes nothing.
 func Discover(ctx context.Context, a *Access, seeds []string) (*Topology, error) {
+	topology, problems, err := Examine(ctx, a, seeds)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range problems {
+		if p.Cause != nil { // a refusal is for a person to mend, not a state of the cluster
+			return nil, p.Cause
+		}
+	}
+	if len(problems) > 0 {
+		return nil, unhealthy(problems)
+	}
+	return topology, nil
+}
+
+// Examine is Discover for who wants to know all that is wrong: where there are
+// problems, the topology is what the first node that answered believes, to be
+// looked at and not to be worked on. That one node refuses us is a problem
+// among others; an error is only that no seed leads to a cluster.
+func Examine(ctx context.Context, a *Access, seeds []string) (*Topology, []Problem, error) {
 	started, pause := clock.Now(), settlePause
 	for {
 		found, err := survey(ctx, a, seeds)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		topology, problems := found.judge()
-		if len(problems) == 0 {
-			return topology, nil
-		}
-		if !mayPass(problems) || clock.Since(started)+pause > settleLimit {
-			return nil, unhealthy(problems)
+		if len(problems) == 0 || !mayPass(problems) || clock.Since(started)+pause > settleLimit {
+			return topology, problems, nil
 		}
 		if err := wait(ctx, pause); err != nil {
-			return nil, fmt.Errorf("wait for the nodes to agree: %w", err)
+			return nil, nil, fmt.Errorf("wait for the nodes to agree: %w", err)
 		}
 		pause *= 2
 	}
@@ -90,25 +107,18 @@ func survey(ctx context.Context, a *Access, seeds []string) (*surveyed, error) {
 	found := &surveyed{first: first, views: map[string]*view{first.self.ID: first}, silent: map[string]error{}}
 	views := make([]*view, len(first.nodes))
 	errs := make([]error, len(first.nodes))
-	group, limited := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(askLimit)
 	for i, node := range first.nodes {
 		if node.ID == first.self.ID || node.Addr() == "" || node.Has("handshake") {
 			continue
 		}
 		group.Go(func() error {
-			views[i], errs[i] = look(limited, a, node.Addr())
-			// A refusal is for a person to mend, not a state of the cluster.
-			// Whatever else a node says or does not say is judged later.
-			if errors.Is(errs[i], ErrAuth) || errors.Is(errs[i], ErrNotCluster) {
-				return errs[i]
-			}
-			return nil
+			views[i], errs[i] = look(ctx, a, node.Addr())
+			return nil // what a node says or does not say is judged later
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
+	_ = group.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("ask the nodes of the cluster: %w", err)
 	}

@@ -253,8 +253,8 @@ func TestDiscoverDeadReplica(t *testing.T) {
 	if member.ID != dead.ID || member.Reachable || member.Addr != dead.Addr() {
 		t.Errorf("%+v", member)
 	}
-	if len(topology.Warnings) != 1 || !strings.Contains(topology.Warnings[0], "replica "+dead.Addr()+" is down") {
-		t.Errorf("warnings: %q", topology.Warnings)
+	if len(topology.Warnings) != 1 || !strings.Contains(topology.Warnings[0].String(), "replica "+dead.Addr()+": it is down") {
+		t.Errorf("warnings: %v", topology.Warnings)
 	}
 	if topology.Fingerprint() != before {
 		t.Error("a dead replica moved nothing, but the fingerprint differs")
@@ -264,7 +264,7 @@ func TestDiscoverDeadReplica(t *testing.T) {
 	clustertest.Eventually(t, settled, func(ctx context.Context) error {
 		topology, err := cluster.Discover(ctx, c.Access(), c.Addrs()[:1])
 		if err == nil && len(topology.Warnings) > 0 {
-			err = errors.New(topology.Warnings[0])
+			err = errors.New(topology.Warnings[0].String())
 		}
 		return err
 	})
@@ -315,8 +315,8 @@ func TestDiscoverAfterFailover(t *testing.T) {
 	if p := topology.Shards[0].Primary; p.ID != heir.ID || topology.Shards[0].Slots != dead.Slots || len(topology.Shards) != 3 {
 		t.Errorf("%+v", topology)
 	}
-	if len(topology.Warnings) != 1 || !strings.Contains(topology.Warnings[0], dead.Addr()) {
-		t.Errorf("warnings: %q", topology.Warnings)
+	if len(topology.Warnings) != 1 || !strings.Contains(topology.Warnings[0].String(), dead.Addr()) {
+		t.Errorf("warnings: %v", topology.Warnings)
 	}
 	if topology.Fingerprint() == before {
 		t.Error("a failover left the fingerprint as it was")

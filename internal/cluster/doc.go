@@ -9,8 +9,10 @@
 //
 //  1. The seeds are tried in turn; the first that answers names all nodes.
 //  2. Every node is asked, in parallel, in one round trip each: CLUSTER NODES,
-//     CLUSTER INFO, CLUSTER SHARDS (7.0 and later), INFO server, replication
-//     and persistence.
+//     CLUSTER INFO, CLUSTER SHARDS (7.0 and later), INFO server, replication,
+//     persistence and memory. The last tells of atomic slot migrations of
+//     Valkey 9, as CLUSTER INFO does of those of Redis 8.4; only a node that has
+//     some is asked which (CLUSTER GETSLOTMIGRATIONS).
 //  3. The views are compared. What may be gossip still under way is asked again
 //     for at most five seconds; what remains is an [UnhealthyError].
 //
@@ -23,7 +25,9 @@
 //
 // AUTH needs no rule. HELLO, which every new connection tries, may be refused:
 // nothing depends on it, but without +hello each try shows in ACL LOG. Redis
-// 6.2 has no CLUSTER SHARDS and takes the rule all the same. The other methods
+// 6.2 has no CLUSTER SHARDS and takes the rule all the same. Without
+// +cluster|getslotmigrations a running slot migration is seen, but not of which
+// slots. The other methods
 // of [Node] need the command they are named after: +ping, +time,
 // +cluster|countkeysinslot. A missing right is [ErrAuth], and names the command.
 //

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/slotark/slotark/internal/slot"
 )
@@ -13,23 +15,33 @@ import (
 // rank orders problems: causes before what follows from them, so that the
 // first is the one to mend.
 var rank = []string{
-	CodeWrongNode, CodeFailed, CodeNoAddress, CodeUncovered, CodeOpenSlot, CodeUnreachable,
+	CodeWrongNode, CodeAccess, CodeFailed, CodeNoAddress, CodeUncovered, CodeOpenSlot, CodeMigration, CodeUnreachable,
 	CodeLoading, CodeSuspected, CodeHandshake, CodeDisagree, CodeOrphan, CodeState,
 }
 
 // verdict collects what is found wrong.
 type verdict struct {
 	problems []Problem
-	warnings []string
+	warnings []Problem
 	missed   map[string]bool // ids of dead nodes that hold nothing: left out
 }
 
 func (v *verdict) add(code, subject, format string, args ...any) {
-	v.problems = append(v.problems, Problem{code, subject, fmt.Sprintf(format, args...)})
+	v.problems = append(v.problems, problem(code, subject, format, args...))
 }
 
-func (v *verdict) warn(format string, args ...any) {
-	v.warnings = append(v.warnings, fmt.Sprintf(format, args...))
+func (v *verdict) warn(code, subject, format string, args ...any) {
+	v.warnings = append(v.warnings, problem(code, subject, format, args...))
+}
+
+func problem(code, subject, format string, args ...any) Problem {
+	p := Problem{Code: code, Subject: subject, Detail: fmt.Sprintf(format, args...)}
+	for _, kind := range []string{"node ", "replica "} {
+		if node, of := strings.CutPrefix(subject, kind); of {
+			p.Node = node
+		}
+	}
+	return p
 }
 
 // judge compares the views and builds the topology they agree on. The topology
@@ -64,13 +76,17 @@ func (s *surveyed) judgeNode(v *verdict, node NodeLine) {
 	// primary whose replica took over.
 	dispensable := node.Role() == RoleReplica || node.Slots.Len() == 0
 	seen := s.views[node.ID]
+	refused := s.silent[node.ID]
 	switch {
+	case errors.Is(refused, ErrAuth), errors.Is(refused, ErrNotCluster):
+		v.add(CodeAccess, subject, "%v", refused)
+		v.problems[len(v.problems)-1].Cause = refused
 	case seen != nil && seen.loading == nil && seen.self.ID != node.ID:
 		v.add(CodeWrongNode, subject, "another node answers there (%s)", seen.self.ID)
 	case seen != nil && node.Role() == RolePrimary && s.loading(seen):
 		v.add(CodeLoading, subject, "it is still loading its data")
 	case seen != nil && dispensable && failed+suspected > 0:
-		v.warn("node %s answers, but %d of %d nodes flag it as failed", s.name(node.ID), failed+suspected, asked)
+		v.warn(CodeFlagged, subject, "it answers, but %d of %d nodes flag it as failed", failed+suspected, asked)
 	case seen != nil && failed > 0:
 		v.add(CodeFailed, subject, "it answers, but %d of %d nodes flag it as failed", failed, asked)
 	case seen != nil && suspected > 0:
@@ -78,9 +94,9 @@ func (s *surveyed) judgeNode(v *verdict, node NodeLine) {
 	case seen != nil:
 		s.judgeReplica(v, node, seen)
 	case failed == asked && asked > 0 && node.Role() == RoleReplica:
-		v.warn("replica %s is down: all %d other nodes flag it as failed", s.name(node.ID), asked)
+		v.warn(CodeReplicaDown, "replica "+s.name(node.ID), "it is down: all %d other nodes flag it as failed", asked)
 	case failed == asked && asked > 0 && dispensable:
-		v.warn("node %s, which owns no slots, is down: all %d other nodes flag it as failed", s.name(node.ID), asked)
+		v.warn(CodeDeadNode, subject, "it owns no slots and is down: all %d other nodes flag it as failed", asked)
 		v.missed[node.ID] = true
 	case failed == asked && asked > 0:
 		v.add(CodeFailed, subject, "it is down and owns slots %s: all %d other nodes flag it as failed", node.Slots, asked)
@@ -94,12 +110,13 @@ func (s *surveyed) judgeNode(v *verdict, node NodeLine) {
 }
 
 func (s *surveyed) judgeReplica(v *verdict, node NodeLine, seen *view) {
+	subject := "replica " + s.name(node.ID)
 	switch {
 	case node.Role() != RoleReplica:
 	case s.loading(seen):
-		v.warn("replica %s is still loading its data", s.name(node.ID))
+		v.warn(CodeReplicaLoading, subject, "it is still loading its data")
 	case seen.info.Text("master_link_status") != "up":
-		v.warn("replica %s is not linked to its primary", s.name(node.ID))
+		v.warn(CodeReplicaUnlinked, subject, "it is not linked to its primary")
 	}
 }
 
@@ -140,6 +157,9 @@ func (s *surveyed) judgeView(v *verdict, seen *view) {
 	subject := "node " + s.name(seen.self.ID)
 	if state := seen.state.Text("cluster_state"); state != "ok" {
 		v.add(CodeState, subject, "its cluster_state is %q, not ok", state)
+	}
+	if moving := seen.moving(); moving != "" {
+		v.add(CodeMigration, subject, "%s", moving)
 	}
 	// CLUSTER NODES hides a node that is being met; the count does not.
 	if known := int(seen.state.Int("cluster_known_nodes")); known > len(seen.nodes) {

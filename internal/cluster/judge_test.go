@@ -79,7 +79,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a replica is suspected, but answers": {
 			[]change{edit("b", "@16379 slave", "@16379 slave,fail?")},
-			"", "", "node 10.0.0.4:6379 answers, but 1 of 3 nodes flag it",
+			"", "", "node 10.0.0.4:6379: it answers, but 1 of 3 nodes flag it",
 		},
 		"a replica does not answer, and not all have noticed": {
 			[]change{gone("d"), edit("ab", "@16379 slave", "@16379 slave,fail")},
@@ -87,7 +87,7 @@ func TestJudge(t *testing.T) {
 		},
 		"a replica is down": {
 			[]change{gone("d"), edit("abc", "@16379 slave", "@16379 slave,fail")},
-			"", "", "replica 10.0.0.4:6379 is down: all 3 other nodes flag it",
+			"", "", "replica 10.0.0.4:6379: it is down: all 3 other nodes flag it",
 		},
 		"nobody knows where a replica is": {
 			[]change{gone("d"), edit("abc", "10.0.0.4:6379@16379 slave", ":0@0 slave,noaddr")},
@@ -111,11 +111,11 @@ func TestJudge(t *testing.T) {
 			[]change{func(t *testing.T, v views) {
 				v[id("d")] = &view{loading: errors.New("LOADING"), info: Info{"loading": "1"}}
 			}},
-			"", "", "replica 10.0.0.4:6379 is still loading",
+			"", "", "replica 10.0.0.4:6379: it is still loading",
 		},
 		"a replica has lost its primary": {
 			[]change{func(t *testing.T, v views) { v[id("d")].info["master_link_status"] = "down" }},
-			"", "", "replica 10.0.0.4:6379 is not linked",
+			"", "", "replica 10.0.0.4:6379: it is not linked",
 		},
 		"a node is being met": {
 			[]change{func(t *testing.T, v views) { v[id("b")].state["cluster_known_nodes"] = "6" }},
@@ -156,6 +156,39 @@ func TestJudge(t *testing.T) {
 			[]change{func(t *testing.T, v views) { v[id("a")].state["cluster_state"] = "fail" }},
 			CodeState, `node 10.0.0.1:6379: its cluster_state is "fail"`, "",
 		},
+		"a node refuses us": {
+			[]change{gone("c"), func(_ *testing.T, v views) { v[id("a")].asked = "refuses" }},
+			CodeAccess, "node 10.0.0.3:6379: access refused", "",
+		},
+		"slots are on their way (Redis 8.4)": {
+			[]change{func(_ *testing.T, v views) { v[id("b")].state["cluster_slot_migration_active_tasks"] = "1" }},
+			CodeMigration, "node 10.0.0.2:6379: 1 atomic slot migration runs on it", "",
+		},
+		"slots are being deleted (Redis 8.4)": {
+			[]change{func(_ *testing.T, v views) { v[id("b")].state["cluster_slot_migration_active_trim_running"] = "2" }},
+			CodeMigration, "node 10.0.0.2:6379: it still deletes the keys of slots that were moved away", "",
+		},
+		"slots are on their way (Valkey 9)": {
+			[]change{func(_ *testing.T, v views) { v[id("b")].info["mem_cluster_slot_import"] = "1672" }},
+			CodeMigration, "node 10.0.0.2:6379: an atomic slot migration runs on it", "",
+		},
+		"slots are on their way, and we see which": {
+			[]change{func(_ *testing.T, v views) { v[id("b")].jobs = running(parseMigrations(recordedMigrations)) }},
+			CodeMigration, "node 10.0.0.2:6379: an atomic slot migration runs: EXPORT of slots 7638-7638, snapshotting", "",
+		},
+		"a former primary is down": {
+			[]change{gone("c"), edit("abd", "10.0.0.3:6379@16379 master", "10.0.0.3:6379@16379 master,fail", "connected 10923-16383", "connected",
+				"connected 5461-10922", "connected 5461-16383")},
+			"", "", "node 10.0.0.3:6379: it owns no slots and is down",
+		},
+		"nobody owns a slot": {
+			[]change{edit("abcd", "connected 0-5460", "connected 1-5460")},
+			CodeUncovered, "slots 0: no node owns them", "",
+		},
+		"a slot is being moved": {
+			[]change{edit("a", "connected 0-5460", "connected 0-5460 [7->-"+id("b")+"]")},
+			CodeOpenSlot, "slots 7: open on node 10.0.0.1:6379, migrating to node 10.0.0.2:6379", "",
+		},
 		"CLUSTER SHARDS knows better": {
 			[]change{func(t *testing.T, v views) { v[id("b")].shards = map[string]shardNode{id("c"): {health: "failed"}} }},
 			CodeSuspected, "node 10.0.0.3:6379: node 10.0.0.2:6379 finds its health failed", "",
@@ -167,6 +200,7 @@ func TestJudge(t *testing.T) {
 			CodeDisagree, "node 10.0.0.2:6379: CLUSTER SHARDS and CLUSTER NODES differ", "",
 		},
 	}
+	caused := map[string]bool{}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			seen := views{id("a"): viewOf(t, "a"), id("b"): viewOf(t, "b"), id("c"): viewOf(t, "c"), id("d"): viewOf(t, "d")}
@@ -174,20 +208,53 @@ func TestJudge(t *testing.T) {
 				change(t, seen)
 			}
 			s := &surveyed{first: seen[id("a")], views: seen, silent: map[string]error{id("c"): errors.New("connection refused")}}
+			if s.first.asked == "refuses" {
+				s.silent[id("c")] = ErrAuth
+			}
 			topology, problems := s.judge()
+			for _, p := range append(topology.Warnings, problems...) {
+				caused[p.Code] = true
+			}
 			switch {
 			case c.code == "" && len(problems) > 0:
 				t.Errorf("problems: %v", problems)
-			case c.code == "" && (len(topology.Shards) != 3 || len(topology.Shards[0].Replicas) != 1):
+			case c.code == "" && !strings.Contains(c.warning, "owns no slots") && (len(topology.Shards) != 3 || len(topology.Shards[0].Replicas) != 1):
 				t.Errorf("%+v", topology)
 			case c.code != "" && (len(problems) == 0 || problems[0].Code != c.code || !strings.Contains(problems[0].String(), c.problem)):
 				t.Errorf("problems: %v", problems)
 			}
-			if warnings := strings.Join(topology.Warnings, "\n"); !strings.Contains(warnings, c.warning) || (c.warning == "") != (warnings == "") {
+			if warnings := lines(topology.Warnings); !strings.Contains(warnings, c.warning) || (c.warning == "") != (warnings == "") {
 				t.Errorf("warnings: %q", warnings)
 			}
 		})
 	}
+	// Whoever adds a code adds a case.
+	problems, warnings := Codes()
+	for _, code := range append(problems, warnings...) {
+		if !caused[code] {
+			t.Errorf("no case causes %q", code)
+		}
+	}
+}
+
+func lines(problems []Problem) string {
+	text := ""
+	for _, p := range problems {
+		text += p.String() + "\n"
+	}
+	return text
+}
+
+// recordedMigrations is what Valkey 9.1.2 answered to CLUSTER
+// GETSLOTMIGRATIONS: one migration runs, one was cancelled.
+var recordedMigrations = []any{
+	[]any{"name", "2fbf3ac3e4076022c4ada0738098d3c306e9d910", "operation", "EXPORT", "slot_ranges", "7638-7638",
+		"target_node", "dcead3cbeeedd8c5563c1b027be722fea72ee881", "source_node", "0137a062482efff2a989cce87d374f56b08f0f3c",
+		"create_time", int64(1795647111), "last_update_time", int64(1795647111), "last_ack_time", int64(1795647116),
+		"state", "snapshotting", "message", "", "cow_size", int64(0), "remaining_repl_size", int64(0)},
+	[]any{"name", "e989ce0bb4cb2382d0fd984ebb5c3a06364ea9ae", "operation", "EXPORT", "slot_ranges", "7638-7638",
+		"target_node", "dcead3cbeeedd8c5563c1b027be722fea72ee881", "source_node", "0137a062482efff2a989cce87d374f56b08f0f3c",
+		"state", "cancelled", "message", ""},
 }
 
 // A node that was told no address is where it was asked, unless others know.
@@ -209,10 +276,11 @@ func TestUnknownAddress(t *testing.T) {
 
 // Every code of a problem has advice and a rank.
 func TestEveryCodeHasAdvice(t *testing.T) {
-	if len(rank) != len(advice) {
-		t.Errorf("%d ranks, %d pieces of advice", len(rank), len(advice))
+	problems, warnings := Codes()
+	if len(problems)+len(warnings) != len(advice) {
+		t.Errorf("%d problems, %d warnings, %d pieces of advice", len(problems), len(warnings), len(advice))
 	}
-	for _, code := range rank {
+	for _, code := range append(problems, warnings...) {
 		if advice[code] == "" {
 			t.Errorf("no advice for %q", code)
 		}

@@ -3,7 +3,6 @@ package cluster_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/slotark/slotark/internal/cluster"
@@ -31,7 +30,7 @@ func TestDiscoverLoadingReplica(t *testing.T) {
 			return err
 		}
 		member := topology.Shards[0].Replicas[0]
-		if !member.Loading || !member.Reachable || !strings.Contains(strings.Join(topology.Warnings, ""), "loading") {
+		if !member.Loading || !member.Reachable || len(topology.Warnings) == 0 || topology.Warnings[0].Code != cluster.CodeReplicaLoading {
 			return errors.New("not loading yet")
 		}
 		return nil

@@ -22,9 +22,9 @@ const (
 
 // Topology is the cluster as all its reachable nodes saw it.
 type Topology struct {
-	CurrentEpoch uint64   // the highest any node knows
-	Shards       []Shard  // by first slot; primaries without slots last, by id
-	Warnings     []string // what is not as it should be but stops nothing
+	CurrentEpoch uint64    // the highest any node knows
+	Shards       []Shard   // by first slot; primaries without slots last, by id
+	Warnings     []Problem // what is not as it should be but stops nothing
 }
 
 // Shard is one primary, the slots it owns and the replicas that follow it.

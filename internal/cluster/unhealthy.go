@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/slotark/slotark/internal/hint"
 )
@@ -20,6 +21,17 @@ const (
 	CodeOrphan      = "orphan"      // a replica of nothing that is there
 	CodeLoading     = "loading"     // a primary still reads its data
 	CodeWrongNode   = "wrong-node"  // another node answers at a node's address
+	CodeMigration   = "migration"   // an atomic slot migration runs (Redis 8.4, Valkey 9)
+	CodeAccess      = "access"      // a node refuses the user, the password or a command
+)
+
+// Codes of warnings: what is not as it should be but stops nothing.
+const (
+	CodeFlagged         = "flagged"          // a node that holds no slots is flagged as failed, and answers
+	CodeReplicaDown     = "replica-down"     // a replica is down
+	CodeReplicaLoading  = "replica-loading"  // a replica still reads its data
+	CodeReplicaUnlinked = "replica-unlinked" // a replica has lost its primary
+	CodeDeadNode        = "dead-node"        // a node without slots is down
 )
 
 var advice = map[string]string{
@@ -35,6 +47,19 @@ var advice = map[string]string{
 	CodeOrphan:      "Attach the replica to a primary with CLUSTER REPLICATE, or remove it.",
 	CodeLoading:     "Wait until the node has loaded its data, and try again.",
 	CodeWrongNode:   "Check the address mapping: it leads to another node than the one that announces this address.",
+	CodeMigration:   "Let the slot migration finish (CLUSTER GETSLOTMIGRATIONS, or CLUSTER MIGRATION STATUS ALL, shows it), and try again.",
+	CodeAccess:      "Give the user the same password and the rights of docs/access.md on every node.",
+
+	CodeFlagged:         "Look at the links between the nodes (CLUSTER LINKS): the others do not hear this one.",
+	CodeReplicaDown:     "Start the replica again, or remove it from every node with CLUSTER FORGET.",
+	CodeReplicaLoading:  "Wait until it has loaded its data.",
+	CodeReplicaUnlinked: "Look at its log: its primary's address, masteruser and masterauth, or a full sync that does not come to its end.",
+	CodeDeadNode:        "Start the node again, or remove it from every node with CLUSTER FORGET.",
+}
+
+// Codes are all codes of problems, and all of warnings.
+func Codes() (problems, warnings []string) {
+	return slices.Clone(rank), []string{CodeFlagged, CodeReplicaDown, CodeReplicaLoading, CodeReplicaUnlinked, CodeDeadNode}
 }
 
 // Problem is one reason why a cluster is not fit to be worked on.
@@ -42,7 +67,12 @@ type Problem struct {
 	Code    string // one of the codes above
 	Subject string // "node 10.0.0.1:6379", "slots 0-99", "slot 42"
 	Detail  string // what is wrong with it, without the subject
+	Node    string // the announced address of the node that it shows at; "" where it is of no one node
+	Cause   error  // of CodeAccess: what the node answered
 }
+
+// Advice is what a person does about it.
+func (p Problem) Advice() string { return advice[p.Code] }
 
 func (p Problem) String() string { return p.Subject + ": " + p.Detail }
 

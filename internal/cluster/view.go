@@ -21,8 +21,9 @@ type view struct {
 	byID   map[string]NodeLine
 	self   NodeLine
 	state  Info                 // CLUSTER INFO
-	info   Info                 // INFO server, replication, persistence
+	info   Info                 // INFO server, replication, persistence, memory
 	shards map[string]shardNode // CLUSTER SHARDS by node id; nil before 7.0
+	jobs   []Migration          // that run, of a node that has some and lets us see them (Valkey 9)
 
 	// loading is the node's answer while it reads its data: then it serves
 	// INFO and nothing else, and the fields but info are empty.
@@ -37,7 +38,7 @@ func look(ctx context.Context, a *Access, addr string) (*view, error) {
 	// decides what it means.
 	replies, _ := node.Pipeline(ctx, [][]any{
 		{"CLUSTER", "NODES"}, {"CLUSTER", "INFO"}, {"CLUSTER", "SHARDS"},
-		{"INFO", "server"}, {"INFO", "replication"}, {"INFO", "persistence"},
+		{"INFO", "server"}, {"INFO", "replication"}, {"INFO", "persistence"}, {"INFO", "memory"},
 	})
 	seen := &view{asked: addr, info: Info{}}
 	for _, reply := range replies[3:] {
@@ -69,6 +70,11 @@ func look(ctx context.Context, a *Access, addr string) (*view, error) {
 		if !errors.As(reply, &refused) || !refused.IsUnknownCommand() {
 			return nil, reply
 		}
+	}
+	if seen.transfers() {
+		// Which slots they are is good to know, and needs a right of its own.
+		reply, _ := node.Do(ctx, "CLUSTER", "GETSLOTMIGRATIONS")
+		seen.jobs = running(parseMigrations(reply))
 	}
 	return seen, nil
 }
