@@ -34,6 +34,9 @@ const (
 	// So often a PutObject is tried when the server reports a conflict with
 	// another writer of the same name and then holds nothing under it.
 	conflictAttempts = 3
+	// So often a server is asked for what it has called stored and does not
+	// show: with the pauses between, for about as long as MaxBackoff.
+	confirmAttempts = 5
 )
 
 // smallBody is what is read before a part's memory is taken: a manifest fits.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -21,7 +22,7 @@ func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
 	if err == nil {
-		object, err := p.confirm(cleanup)
+		object, err := p.confirmInTime(cleanup)
 		if err != nil {
 			return storage.Object{}, both(err, p.remove(cleanup))
 		}
@@ -88,6 +89,25 @@ func (p *put) mine(ctx context.Context) (storage.Object, bool) {
 	object := object(p.name, out)
 	object.LockedUntil, err = p.confirmLock(ctx, object.LockedUntil)
 	return object, err == nil
+}
+
+// confirmInTime is confirm for servers that call an object stored a moment before
+// they show it: a completion that was sent twice, because the first answer was
+// late, is answered while the first is still at work.
+func (p *put) confirmInTime(ctx context.Context) (storage.Object, error) {
+	for try := 1; ; try++ {
+		object, err := p.confirm(ctx)
+		if try == confirmAttempts || !errors.Is(err, storage.ErrNotFound) {
+			return object, err
+		}
+		timer := time.NewTimer(p.o.MaxBackoff >> (confirmAttempts - try))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return object, err
+		}
+	}
 }
 
 // confirm asks the server for what it has stored and compares.

@@ -207,6 +207,46 @@ func TestLyingCompletion(t *testing.T) {
 	}
 }
 
+// TestShownLate has a server that calls objects stored before it shows them, and
+// one that never shows them.
+func TestShownLate(t *testing.T) {
+	server := s3test.Start(t)
+	bucket := server.Bucket(t, "backups")
+	var stored, hidden, limit atomic.Int64
+	proxy := server.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.Method == http.MethodPut && !r.URL.Query().Has("uploadId"), completes(r):
+			stored.Add(1)
+		case r.Method == http.MethodHead && stored.Load() > 0 && hidden.Add(1) <= limit.Load():
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		return false
+	})
+	for name, size := range map[string]int{"one request": 1000, "several parts": 9 << 20} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, proxy, bucket, strings.Fields(name)[0])
+			stored.Store(0)
+			hidden.Store(0)
+			limit.Store(3)
+			want := storagetest.Bytes(size, 1)
+			storagetest.Put(t, s, "late", want)
+			if hidden.Load() <= limit.Load() {
+				t.Errorf("it was looked for %d times", hidden.Load())
+			}
+			if got := storagetest.Read(t, s, "late"); !bytes.Equal(got, want) {
+				t.Error("other bytes came back")
+			}
+			stored.Store(0)
+			hidden.Store(0)
+			limit.Store(1 << 40)
+			if _, err := s.Put(t.Context(), "never", bytes.NewReader(want)); !errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), "confirm it is stored") {
+				t.Errorf("Put says %v", err)
+			}
+		})
+	}
+}
+
 // resign signs a request anew without its token, which versitygw does not know.
 func resign(t *testing.T, server *s3test.Server, r *http.Request) {
 	r.Header.Del("Authorization")
