@@ -92,12 +92,11 @@ func (a *app) printList(s *settings, entries []catalog.Entry, now time.Time) {
 
 func entryRow(e catalog.Entry, now time.Time) []string {
 	row := []string{string(e.ID), e.Cluster, human.Age(now.Sub(e.ID.Time()))}
-	if e.Snapshot == nil {
+	if e.Summary == nil {
 		return append(row, "-", "-", "-", "-", "-", noted(append(wanted(e.Hold, e.Uses, now), "unreadable: "+oneLine(e.Err))))
 	}
-	m := e.Snapshot.Manifest
-	present, note := presence(e.Snapshot)
-	return append(row, human.Count(m.Keys()), human.Size(m.Bytes()), present, verified(e.Verified, now), drilled(e.Drilled), noted(append(wanted(e.Hold, e.Uses, now), note)))
+	present, note := presence(e.Summary.Presence)
+	return append(row, human.Count(e.Summary.Keys), human.Size(e.Summary.Bytes), present, verified(e.Verified, now), drilled(e.Drilled), noted(append(wanted(e.Hold, e.Uses, now), note)))
 }
 
 // wanted says who keeps a snapshot from being pruned: a hold, restores.
@@ -118,9 +117,13 @@ func noted(notes []string) string {
 }
 
 // presence is "2 of 2", or "1 of 2 !" with which stores lack the snapshot.
-func presence(s *catalog.Snapshot) (stores, note string) {
+func presence(all []catalog.Presence) (stores, note string) {
 	var lacking []string
-	for _, p := range s.Presence {
+	having := 0
+	for _, p := range all {
+		if p.Present {
+			having++
+		}
 		switch {
 		case p.Err != nil:
 			lacking = append(lacking, p.Store+" does not answer")
@@ -128,7 +131,7 @@ func presence(s *catalog.Snapshot) (stores, note string) {
 			lacking = append(lacking, p.Store+" does not have it")
 		}
 	}
-	stores = fmt.Sprintf("%d of %d", len(s.Stores()), len(s.Presence))
+	stores = fmt.Sprintf("%d of %d", having, len(all))
 	if len(lacking) > 0 {
 		stores += " !"
 	}

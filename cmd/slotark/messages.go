@@ -124,18 +124,18 @@ func newEntryMessage(e catalog.Entry) entryMessage {
 		Type: "snapshot_entry", ID: e.ID, Cluster: e.Cluster, Taken: e.ID.Time(),
 		Verified: e.Verified, Drilled: e.Drilled, Hold: e.Hold, Restores: len(e.Uses), Stores: []storeMessage{},
 	}
-	if e.Snapshot == nil {
+	if e.Summary == nil {
 		msg.Error = oneLine(e.Err)
 		return msg
 	}
-	msg.Keys, msg.Bytes = e.Snapshot.Manifest.Keys(), e.Snapshot.Manifest.Bytes()
-	msg.Stores = storeMessages(e.Snapshot)
+	msg.Keys, msg.Bytes = e.Summary.Keys, e.Summary.Bytes
+	msg.Stores = storeMessages(e.Summary.Presence)
 	return msg
 }
 
-func storeMessages(s *catalog.Snapshot) []storeMessage {
+func storeMessages(all []catalog.Presence) []storeMessage {
 	var stores []storeMessage
-	for _, p := range s.Presence {
+	for _, p := range all {
 		store := storeMessage{Store: p.Store, Stored: p.Present}
 		if p.Err != nil {
 			store.Error = oneLine(p.Err)
@@ -154,7 +154,7 @@ type showMessage struct {
 }
 
 func newShowMessage(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use) showMessage {
-	return showMessage{"manifest", s.Manifest, storeMessages(s), hold, len(uses)}
+	return showMessage{"manifest", s.Manifest, storeMessages(s.Presence), hold, len(uses)}
 }
 
 type slotMessage struct {

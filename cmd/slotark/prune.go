@@ -212,8 +212,8 @@ func (a *app) printPrune(r *pruneResult) {
 	rows := [][]string{{"SNAPSHOT", "CLUSTER", "AGE", "SIZE", "", "WHY"}}
 	for _, d := range r.plan.Decisions {
 		size := "-"
-		if s := r.plan.Entries[d.Cluster][d.ID].Snapshot; s != nil {
-			size = human.Size(s.Manifest.Bytes())
+		if s := r.plan.Entries[d.Cluster][d.ID].Summary; s != nil {
+			size = human.Size(s.Bytes)
 		}
 		word, note := r.outcome(d.Keep, d.Cluster, d.ID)
 		rows = append(rows, []string{string(d.ID), d.Cluster, human.Age(now.Sub(d.Time)), size, word, pruneNote(d.Reasons, note)})
@@ -271,8 +271,8 @@ func newPruneMessages(r *pruneResult) []any {
 	var messages []any
 	for _, d := range r.plan.Decisions {
 		msg := retentionMessage{Type: "retention", ID: d.ID, Cluster: d.Cluster, Taken: d.Time, Keep: d.Keep, Reasons: d.Reasons}
-		if s := r.plan.Entries[d.Cluster][d.ID].Snapshot; s != nil {
-			msg.Bytes = s.Manifest.Bytes()
+		if s := r.plan.Entries[d.Cluster][d.ID].Summary; s != nil {
+			msg.Bytes = s.Bytes
 		}
 		msg.Outcome, msg.Detail = r.outcome(d.Keep, d.Cluster, d.ID)
 		messages = append(messages, msg)

@@ -60,12 +60,16 @@ func runReseal(ctx context.Context, a *app, cmd *cobra.Command, args []string) e
 	if sealer.Lock().Encryption != seal.Age {
 		return hint.Add(usageError{errors.New("no recipient was named")}, "name who is to read it: --recipient KEY, --recipients-file FILE, or repository.seal in --config FILE")
 	}
-	snapshots, err := s.toReseal(ctx, args, sealer.Lock().Recipients)
+	repository, all, err := s.toReseal(ctx, args, sealer.Lock().Recipients)
 	if err != nil {
 		return err
 	}
 	complete := true
-	for _, old := range snapshots {
+	for _, c := range all {
+		old, err := repository.Find(ctx, c.cluster, c.ref)
+		if err != nil {
+			return err
+		}
 		if err := s.unlock(a, old); err != nil {
 			return err
 		}
@@ -78,7 +82,7 @@ func runReseal(ctx context.Context, a *app, cmd *cobra.Command, args []string) e
 			complete = complete && o.Err == nil
 		}
 	}
-	if len(snapshots) == 0 && !a.json {
+	if len(all) == 0 && !a.json {
 		fmt.Fprintln(a.stdout, "nothing to do: every snapshot is sealed to these recipients")
 	}
 	if !complete {
@@ -95,43 +99,46 @@ func (s *settings) reseal(ctx context.Context, a *app, old *catalog.Snapshot, se
 	})
 }
 
+// chosen is one snapshot to be resealed, which is found when its turn comes.
+type chosen struct{ cluster, ref string }
+
 // toReseal is the snapshot that was named, or all that are not sealed to these
 // recipients and of which no copy is.
-func (s *settings) toReseal(ctx context.Context, args, recipients []string) ([]*catalog.Snapshot, error) {
+func (s *settings) toReseal(ctx context.Context, args, recipients []string) (*catalog.Repository, []chosen, error) {
 	if len(args) == 1 {
-		_, snapshot, err := s.find(ctx, args[0])
-		return []*catalog.Snapshot{snapshot}, err
+		repository, err := s.open(ctx)
+		return repository, []chosen{{s.named, args[0]}}, err
 	}
 	repository, err := catalog.Open(ctx, s.stores)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	entries, err := repository.List(ctx, s.named)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	origin, done := map[manifest.ID]manifest.ID{}, map[manifest.ID]bool{}
 	for _, e := range entries {
 		if e.Err != nil {
-			return nil, e.Err // what cannot be read cannot be said to be done
+			return nil, nil, e.Err // what cannot be read cannot be said to be done
 		}
-		origin[e.ID] = e.Snapshot.Manifest.ResealedFrom
+		origin[e.ID] = e.Summary.ResealedFrom
 	}
 	for _, e := range entries {
-		if sameRecipients(e.Snapshot.Manifest.Seal.Recipients, recipients) {
+		if sameRecipients(e.Summary.Seal.Recipients, recipients) {
 			// With it are done those it was made from, one after the other.
 			for id := e.ID; id != "" && !done[id]; id = origin[id] {
 				done[id] = true
 			}
 		}
 	}
-	var left []*catalog.Snapshot
+	var left []chosen
 	for _, e := range entries {
 		if !done[e.ID] {
-			left = append(left, e.Snapshot)
+			left = append(left, chosen{e.Cluster, string(e.ID)})
 		}
 	}
-	return left, nil
+	return repository, left, nil
 }
 
 func sameRecipients(a, b []string) bool {

@@ -98,7 +98,7 @@ func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.
 		a.emit(newShowMessage(s, hold, uses))
 		return
 	}
-	present, note := presence(s)
+	present, note := presence(s.Presence)
 	rows := [][]string{
 		{"snapshot", string(m.ID)},
 		{"cluster", fmt.Sprintf("%s, %s, %s, epoch %d", m.Cluster, human.Plural(len(m.Shards), "shard"), dumpLine(m), m.Topology.CurrentEpoch)},

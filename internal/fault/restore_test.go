@@ -205,7 +205,7 @@ func TestRotOfRecords(t *testing.T) {
 			if s, err := r.Find(t.Context(), "prod", catalog.Latest); err != nil || s.Manifest.ID != id {
 				t.Errorf("%s, byte %d: %v", name, at, err)
 			}
-			if entries, err := r.List(t.Context(), "prod"); err != nil || len(entries) != 1 || entries[0].Snapshot == nil {
+			if entries, err := r.List(t.Context(), "prod"); err != nil || len(entries) != 1 || entries[0].Summary == nil {
 				t.Errorf("%s, byte %d: the list has %d entries, %v", name, at, len(entries), err)
 			}
 			memory.Change(name, flip)

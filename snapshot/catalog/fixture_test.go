@@ -135,9 +135,9 @@ func ids(entries []catalog.Entry) []string {
 
 // presence is "eu us" for a snapshot that both have, "eu -us" where only the
 // first has it, and "eu !us" where the second did not answer.
-func presence(s *catalog.Snapshot) string {
+func presence(all []catalog.Presence) string {
 	var out []string
-	for _, p := range s.Presence {
+	for _, p := range all {
 		switch {
 		case p.Err != nil:
 			out = append(out, "!"+p.Store)

@@ -54,7 +54,7 @@ type Drill struct {
 type Entry struct {
 	Cluster  string
 	ID       manifest.ID
-	Snapshot *Snapshot     // nil where no store has a readable manifest
+	Summary  *Summary      // nil where no store has a readable manifest
 	Err      error         // why it is nil
 	Verified *Verification // the newest; nil where there is none
 	Drilled  *Drill        // the newest; nil where there is none
@@ -62,6 +62,19 @@ type Entry struct {
 	Uses     []Use         // restores and drills of it that go on, by this machine's clock
 
 	unread []string // kinds of records that are there and could not be read
+}
+
+// Summary is what a list keeps of a snapshot. Its manifest grows with the shards,
+// and a list with the snapshots: both together would not fit in memory. Find
+// gives the whole of one.
+type Summary struct {
+	Keys         uint64
+	Bytes        int64 // of all objects as they are stored, less the manifest
+	Seal         manifest.Seal
+	ResealedFrom manifest.ID
+	Presence     []Presence // one for each store of the repository, the primary first
+
+	missing int // objects; for a prune, which has counted what there are
 }
 
 // index is what one pass over the stores' names gives.
@@ -82,7 +95,7 @@ func (r *Repository) List(ctx context.Context, cluster string) ([]Entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	return r.entries(ctx, idx)
+	return r.entries(ctx, idx, nil)
 }
 
 // under is the prefix of one cluster's objects, or of all.
@@ -93,8 +106,10 @@ func under(cluster string) string {
 	return cluster + "/"
 }
 
-// entries reads what is known of each snapshot of an index, newest first.
-func (r *Repository) entries(ctx context.Context, idx *index) ([]Entry, error) {
+// entries reads what is known of each snapshot of an index, newest first. Where
+// missing is given it is asked, of several at once, how many objects of a
+// snapshot there are not.
+func (r *Repository) entries(ctx context.Context, idx *index, missing func(*Snapshot) int) ([]Entry, error) {
 	entries := make([]Entry, 0, len(idx.found))
 	for key := range idx.found {
 		entries = append(entries, Entry{Cluster: key.cluster, ID: key.snapshot})
@@ -106,7 +121,7 @@ func (r *Repository) entries(ctx context.Context, idx *index) ([]Entry, error) {
 	group.SetLimit(maxReads)
 	for i := range entries {
 		group.Go(func() error {
-			r.fill(ctx, idx, &entries[i])
+			r.fill(ctx, idx, &entries[i], missing)
 			return ctx.Err()
 		})
 	}
@@ -147,9 +162,7 @@ func (r *Repository) Find(ctx context.Context, cluster, ref string) (*Snapshot, 
 		return nil, hint.Add(fmt.Errorf("%q is the beginning of %d snapshot ids, among them %s and %s",
 			ref, len(matches), matches[0].snapshot, matches[1].snapshot), "give more of it; see which there are: slotark list")
 	}
-	entry := Entry{Cluster: matches[0].cluster, ID: matches[0].snapshot}
-	r.loadSnapshot(ctx, idx, &entry, nil)
-	return entry.Snapshot, entry.Err
+	return r.loadSnapshot(ctx, idx, matches[0].cluster, matches[0].snapshot, nil)
 }
 
 func sameCluster(keys []named) bool {
@@ -219,8 +232,15 @@ func (x *index) add(n named, store int, age time.Duration) {
 }
 
 // fill reads one entry's manifest and its newest records.
-func (r *Repository) fill(ctx context.Context, idx *index, e *Entry) {
-	r.loadSnapshot(ctx, idx, e, r.cache)
+func (r *Repository) fill(ctx context.Context, idx *index, e *Entry, missing func(*Snapshot) int) {
+	s, err := r.loadSnapshot(ctx, idx, e.Cluster, e.ID, r.cache)
+	if e.Err = err; err == nil {
+		m := s.Manifest
+		e.Summary = &Summary{Keys: m.Keys(), Bytes: m.Bytes(), Seal: m.Seal, ResealedFrom: m.ResealedFrom, Presence: s.Presence}
+		if missing != nil {
+			e.Summary.missing = missing(s)
+		}
+	}
 	e.Verified = newestRecord[Verification](ctx, r, idx, e, verifiedDir)
 	e.Drilled = newestRecord[Drill](ctx, r, idx, e, drillsDir)
 	e.Hold = newestRecord[Hold](ctx, r, idx, e, holdsDir)
@@ -270,8 +290,8 @@ func (r *Repository) readRecord(ctx context.Context, name string, into any) bool
 }
 
 // loadSnapshot reads a snapshot's manifest from the first store that gives it.
-func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry, cache *Cache) {
-	in := idx.found[named{cluster: e.Cluster, kind: snapshotsDir, snapshot: e.ID}]
+func (r *Repository) loadSnapshot(ctx context.Context, idx *index, cluster string, id manifest.ID, cache *Cache) (*Snapshot, error) {
+	in := idx.found[named{cluster: cluster, kind: snapshotsDir, snapshot: id}]
 	s := &Snapshot{stores: r.stores, Presence: make([]Presence, len(r.stores))}
 	var failures []error
 	for i, store := range r.stores {
@@ -279,7 +299,7 @@ func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry, cac
 		if !in[i] || s.Manifest != nil {
 			continue
 		}
-		m, err := loadManifest(ctx, store, e.Cluster, e.ID, cache)
+		m, err := loadManifest(ctx, store, cluster, id, cache)
 		if err != nil {
 			failures = append(failures, err)
 			continue
@@ -287,8 +307,7 @@ func (r *Repository) loadSnapshot(ctx context.Context, idx *index, e *Entry, cac
 		s.Manifest = m
 	}
 	if s.Manifest == nil {
-		e.Err = errors.Join(failures...)
-		return
+		return nil, errors.Join(failures...)
 	}
-	e.Snapshot = s
+	return s, nil
 }

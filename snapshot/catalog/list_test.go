@@ -23,6 +23,16 @@ func list(t *testing.T, r *catalog.Repository, cluster string) []catalog.Entry {
 	return entries
 }
 
+// found is the whole of a snapshot of the cluster prod.
+func found(t *testing.T, r *catalog.Repository, id manifest.ID) *catalog.Snapshot {
+	t.Helper()
+	s, err := r.Find(t.Context(), "prod", string(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestListIsEmptyAtFirst(t *testing.T) {
 	if entries := list(t, newFixture(t).Repository, ""); len(entries) != 0 {
 		t.Errorf("got %v", ids(entries))
@@ -44,11 +54,11 @@ func TestList(t *testing.T) {
 	}
 	for i, where := range []string{"-eu us", "eu us", "eu -us"} {
 		e := entries[i]
-		if e.Err != nil || presence(e.Snapshot) != where {
-			t.Errorf("%s: %s, %v, want %s", e.ID, presence(e.Snapshot), e.Err, where)
+		if e.Err != nil || presence(e.Summary.Presence) != where {
+			t.Errorf("%s: %s, %v, want %s", e.ID, presence(e.Summary.Presence), e.Err, where)
 		}
-		if e.Snapshot.Manifest.ID != e.ID || e.Verified != nil || e.Drilled != nil {
-			t.Errorf("%s: manifest of %s, %v, %v", e.ID, e.Snapshot.Manifest.ID, e.Verified, e.Drilled)
+		if m := found(t, f.Repository, e.ID).Manifest; e.Summary.Keys != m.Keys() || e.Summary.Bytes != m.Bytes() || m.Bytes() == 0 || e.Verified != nil || e.Drilled != nil {
+			t.Errorf("%s: %d keys, %d bytes, %v, %v", e.ID, e.Summary.Keys, e.Summary.Bytes, e.Verified, e.Drilled)
 		}
 	}
 	want = []string{"prod " + string(newest), "cache " + string(middle), "prod " + string(middle), "prod " + string(oldest), "prod2 " + string(oldest)}
@@ -114,11 +124,11 @@ func TestListWithADamagedManifest(t *testing.T) {
 			putSnapshot(t, "prod", newest, f.primary, f.mirror)
 			put(t, f.primary, catalog.ManifestName("prod", middle), c.text)
 			entries := list(t, f.Repository, "prod")
-			if len(entries) != 3 || entries[0].Snapshot == nil || entries[2].Snapshot == nil {
+			if len(entries) != 3 || entries[0].Summary == nil || entries[2].Summary == nil {
 				t.Fatalf("the others are not listed: %v", ids(entries))
 			}
 			e := entries[1]
-			if e.ID != middle || e.Snapshot != nil || e.Err == nil || !strings.Contains(e.Err.Error(), c.want) {
+			if e.ID != middle || e.Summary != nil || e.Err == nil || !strings.Contains(e.Err.Error(), c.want) {
 				t.Errorf("got %+v, want an error with %q", e, c.want)
 			}
 			if _, err := f.Find(t.Context(), "prod", string(middle)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -134,10 +144,10 @@ func TestADamagedManifestIsReadFromTheMirror(t *testing.T) {
 	put(t, f.primary, catalog.ManifestName("prod", oldest), "{")
 	putSnapshot(t, "prod", oldest, f.mirror)
 	entries := list(t, f.Repository, "prod")
-	if len(entries) != 1 || entries[0].Err != nil || entries[0].Snapshot.Manifest.ID != oldest {
+	if len(entries) != 1 || entries[0].Err != nil || found(t, f.Repository, oldest).Manifest.ID != oldest {
 		t.Fatalf("got %+v", entries)
 	}
-	if got := read(t, entries[0].Snapshot, "shard-0/dump.rdb"); got != "the dump of "+string(oldest) {
+	if got := read(t, found(t, f.Repository, oldest), "shard-0/dump.rdb"); got != "the dump of "+string(oldest) {
 		t.Errorf("its dump reads %q", got)
 	}
 }
@@ -147,13 +157,13 @@ func TestListWhenStoresAreDown(t *testing.T) {
 	putSnapshot(t, "prod", oldest, f.primary, f.mirror)
 	f.primary.down = true
 	entries := list(t, f.Repository, "prod")
-	if len(entries) != 1 || entries[0].Err != nil || presence(entries[0].Snapshot) != "!eu us" {
+	if len(entries) != 1 || entries[0].Err != nil || presence(entries[0].Summary.Presence) != "!eu us" {
 		t.Fatalf("with the primary down: %+v", entries)
 	}
-	if !errors.Is(entries[0].Snapshot.Presence[0].Err, errDown) {
-		t.Errorf("its presence says %v", entries[0].Snapshot.Presence[0].Err)
+	if !errors.Is(entries[0].Summary.Presence[0].Err, errDown) {
+		t.Errorf("its presence says %v", entries[0].Summary.Presence[0].Err)
 	}
-	if got := read(t, entries[0].Snapshot, "shard-0/dump.rdb"); got != "the dump of "+string(oldest) {
+	if got := read(t, found(t, f.Repository, oldest), "shard-0/dump.rdb"); got != "the dump of "+string(oldest) {
 		t.Errorf("its dump reads %q", got)
 	}
 	f.mirror.down = true
@@ -223,7 +233,7 @@ func TestARecordThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, f.primary, catalog.VerificationName("prod", oldest, newest), "{")
-	if e := list(t, f.Repository, "prod")[0]; e.Verified != nil || e.Err != nil || e.Snapshot == nil {
+	if e := list(t, f.Repository, "prod")[0]; e.Verified != nil || e.Err != nil || e.Summary == nil {
 		t.Errorf("got %+v", e)
 	}
 	put(t, f.mirror, catalog.VerificationName("prod", oldest, newest), `{"id": "`+string(newest)+`"}`)
@@ -283,7 +293,7 @@ func TestFindLatestOfTheOnlyCluster(t *testing.T) {
 	f := newFixture(t)
 	putSnapshot(t, "prod", oldest, f.primary)
 	putSnapshot(t, "prod", newest, f.mirror)
-	if s, err := f.Find(t.Context(), "", "latest"); err != nil || s.Manifest.ID != newest || presence(s) != "-eu us" {
+	if s, err := f.Find(t.Context(), "", "latest"); err != nil || s.Manifest.ID != newest || presence(s.Presence) != "-eu us" {
 		t.Errorf("got %+v, %v", s, err)
 	}
 }
@@ -295,7 +305,7 @@ func TestFindWhenStoresAreDown(t *testing.T) {
 	putSnapshot(t, "prod", oldest, f.primary, f.mirror)
 	putSnapshot(t, "prod", newest, f.primary)
 	f.primary.down = true
-	if s, err := f.Find(t.Context(), "prod", string(oldest)); err != nil || presence(s) != "!eu us" {
+	if s, err := f.Find(t.Context(), "prod", string(oldest)); err != nil || presence(s.Presence) != "!eu us" {
 		t.Errorf("of what the mirror has: %+v, %v", s, err)
 	}
 	for _, ref := range []string{string(newest), "20260201"} {
@@ -326,8 +336,8 @@ func TestSnapshotOpen(t *testing.T) {
 	if _, err := s.In(f.stores()[0]).OpenStored(t.Context(), "only-here"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("In(primary) read from another store: %v", err)
 	}
-	if got := s.In(f.stores()[1]); read(t, got, "only-here") != "mirror" || presence(got) != "us" || len(got.Stores()) != 1 {
-		t.Errorf("In(mirror): %s", presence(got))
+	if got := s.In(f.stores()[1]); read(t, got, "only-here") != "mirror" || presence(got.Presence) != "us" || len(got.Stores()) != 1 {
+		t.Errorf("In(mirror): %s", presence(got.Presence))
 	}
 	if _, err := s.OpenStored(t.Context(), "nowhere"); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("what no store has: %v", err)

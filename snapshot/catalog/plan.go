@@ -80,13 +80,13 @@ func (r *Repository) PlanPrune(ctx context.Context, o PruneOptions) (*Plan, erro
 	}
 	// What decides over deleting is read from the stores, not from a cache.
 	uncached := &Repository{stores: r.stores}
-	entries, err := uncached.entries(ctx, idx)
+	entries, err := uncached.entries(ctx, idx, inv.missing)
 	if err != nil {
 		return nil, err
 	}
 	var candidates []Candidate
 	for _, e := range entries {
-		candidates = append(candidates, inv.judge(e, p.started))
+		candidates = append(candidates, judge(e, p.started))
 		if p.Entries[e.Cluster] == nil {
 			p.Entries[e.Cluster] = map[manifest.ID]Entry{}
 		}
@@ -196,7 +196,7 @@ func (v *inventory) missing(s *Snapshot) int {
 }
 
 // judge says what retention has to know of one entry.
-func (v *inventory) judge(e Entry, now time.Time) Candidate {
+func judge(e Entry, now time.Time) Candidate {
 	c := Candidate{
 		Cluster: e.Cluster, ID: e.ID, Time: e.ID.Time(), Uses: e.Uses,
 		Sound: e.Verified != nil && e.Verified.Sound, Proved: e.Drilled != nil && e.Drilled.Proved,
@@ -208,14 +208,14 @@ func (v *inventory) judge(e Entry, now time.Time) Candidate {
 		c.Unsure = "its newest record in " + kind + " cannot be read"
 	}
 	switch {
-	case e.Snapshot == nil && errors.Is(e.Err, manifest.ErrVersion):
+	case e.Summary == nil && errors.Is(e.Err, manifest.ErrVersion):
 		c.Flaw, c.Unsure = "unreadable", "its manifest is of another format version: the slotark that wrote it may read it"
-	case e.Snapshot == nil && !onlySaid(e.Err):
+	case e.Summary == nil && !onlySaid(e.Err):
 		c.Flaw, c.Unsure = "unreadable", "its manifest could not be read now"
-	case e.Snapshot == nil:
+	case e.Summary == nil:
 		c.Flaw = "unreadable"
-	case v.missing(e.Snapshot) > 0:
-		c.Flaw = fmt.Sprintf("%s of it missing", human.Plural(v.missing(e.Snapshot), "object"))
+	case e.Summary.missing > 0:
+		c.Flaw = fmt.Sprintf("%s of it missing", human.Plural(e.Summary.missing, "object"))
 	case e.Verified != nil && !e.Verified.Sound:
 		c.Flaw = "damaged, as a verification found"
 	case e.Drilled != nil && !e.Drilled.Proved:

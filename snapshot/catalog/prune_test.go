@@ -196,13 +196,13 @@ func (k *keeping) listed() []string {
 	}
 	var days []string
 	for _, e := range list(k.t, k.Repository, "prod") {
-		if e.Snapshot == nil {
+		if e.Summary == nil {
 			k.t.Fatalf("%s: %v", e.ID, e.Err)
 		}
 		days = append(days, string(e.ID[:8]))
-		for _, store := range e.Snapshot.Stores() {
+		for _, store := range found(k.t, k.Repository, e.ID).Stores() {
 			for _, name := range []string{"shard-0/dump.rdb", "shard-0/slots.idx"} {
-				if _, err := store.Stat(k.t.Context(), e.Snapshot.Object(name)); err != nil {
+				if _, err := store.Stat(k.t.Context(), catalog.Folder("prod", e.ID)+name); err != nil {
 					k.t.Errorf("%s lists %s and lacks %s: %v", store.Name, e.ID, name, err)
 				}
 			}

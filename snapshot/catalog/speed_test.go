@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -81,7 +82,7 @@ func listing(t testing.TB, store storage.Store, cache *catalog.Cache, want int) 
 	began := time.Now()
 	entries, err := repository.List(t.Context(), "prod")
 	took := time.Since(began)
-	if err != nil || len(entries) != want || want > 0 && entries[0].Snapshot == nil {
+	if err != nil || len(entries) != want || want > 0 && entries[0].Summary == nil {
 		t.Fatalf("%d are listed, of %d: %v", len(entries), want, err)
 	}
 	return took
@@ -122,6 +123,35 @@ func TestListingIsAsFastAsReading(t *testing.T) {
 	if best > 2 {
 		t.Errorf("listing takes %.1f times what reading takes, want at most 2", best)
 	}
+}
+
+// What a list keeps of a snapshot does not grow with its shards: a manifest has a
+// map of the slots, 2 KiB, for each.
+func TestListKeepsNoManifests(t *testing.T) {
+	const snapshots = 400
+	root, _ := library(t, snapshots)
+	repository, err := catalog.Open(t.Context(), []storage.Named{{Name: "eu", Store: fs.Open(root)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func() uint64 {
+		runtime.GC()
+		runtime.GC() // what the first has found in pools
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := held()
+	entries, err := repository.List(t.Context(), "prod")
+	if err != nil || len(entries) != snapshots {
+		t.Fatalf("%d are listed: %v", len(entries), err)
+	}
+	each := (int64(held()) - int64(before)) / snapshots
+	t.Logf("%d bytes are kept of each of %d snapshots", each, len(entries))
+	if each > 2<<10 {
+		t.Errorf("%d bytes are kept of each snapshot, want at most 2 KiB", each)
+	}
+	runtime.KeepAlive(entries)
 }
 
 // A folder is not walked: what stands in the snapshots' folders costs nothing.

@@ -152,15 +152,14 @@ func (r *Repository) findGaps(ctx context.Context, s *Survey, v *surveyor, idx *
 			continue
 		}
 		group.Go(func() error {
-			e := Entry{Cluster: key.cluster, ID: key.snapshot}
-			r.loadSnapshot(ctx, idx, &e, r.cache)
+			snapshot, err := r.loadSnapshot(ctx, idx, key.cluster, key.snapshot, r.cache)
 			for i, store := range r.stores {
 				if idx.storeErrs[i] != nil {
 					continue
 				}
-				gap := Gap{Cluster: key.cluster, ID: key.snapshot, Store: store.Name, Manifest: !in[i], Err: e.Err, target: i}
-				if e.Snapshot != nil {
-					gap.Objects, gap.Bytes = v.lacks(e.Snapshot.Manifest, i)
+				gap := Gap{Cluster: key.cluster, ID: key.snapshot, Store: store.Name, Manifest: !in[i], Err: err, target: i}
+				if err == nil {
+					gap.Objects, gap.Bytes = v.lacks(snapshot.Manifest, i)
 				}
 				if gap.Manifest || gap.Objects > 0 {
 					mu.Lock()

@@ -99,7 +99,7 @@ func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 		w.end()
 		return nil, err
 	}
-	return &reader{w, body}, nil
+	return &reader{waiting: w, body: body}, nil
 }
 
 // List implements [storage.Store]. The limit is for each name.
@@ -207,26 +207,56 @@ const windUp = time.Second
 // reader is an object whose store is waited for with the limit.
 type reader struct {
 	*waiting
-	body io.ReadCloser
+	body   io.ReadCloser
+	buffer *[bufferBytes]byte
+	unread []byte // of buffer
+	err    error  // what the store said behind the last byte of it
 }
 
-// Read implements io.Reader. The end of the context ends a Read of every store
-// but a hanging file system's, so none is left behind with p.
+// bufferBytes is what the store is asked for at once.
+const bufferBytes = 128 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferBytes]byte) }}
+
+// Read implements io.Reader. The store reads into memory of its own and not
+// into p: one that is left behind may still write to it when it wakes up.
 func (r *reader) Read(p []byte) (int, error) {
-	r.timer.Reset(r.store.limit)
-	n, err := r.body.Read(p)
-	r.timer.Stop()
-	if cause := context.Cause(r.ctx); err != nil && err != io.EOF && errors.Is(cause, ErrSilent) {
-		r.store.mu.Lock()
-		r.store.silent = cause
-		r.store.mu.Unlock()
-		err = cause
+	if len(p) == 0 {
+		return 0, nil
 	}
-	return n, err
+	for len(r.unread) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		if r.buffer == nil {
+			r.buffer = buffers.Get().(*[bufferBytes]byte)
+		}
+		n, memory, body := 0, r.buffer, r.body
+		r.err = r.wait(func() (err error) {
+			n, err = body.Read(memory[:])
+			return err
+		}, func() { _ = body.Close() })
+		if r.behind { // n and the memory are the store's for good
+			r.buffer = nil
+			return 0, r.err
+		}
+		r.unread = memory[:n]
+	}
+	n := copy(p, r.unread)
+	r.unread = r.unread[n:]
+	return n, nil
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. A body that was left behind is closed when its
+// store wakes up.
 func (r *reader) Close() error {
 	r.end()
+	if r.behind {
+		return nil
+	}
+	if r.buffer != nil {
+		buffers.Put(r.buffer)
+		r.buffer, r.unread = nil, nil
+	}
 	return r.body.Close()
 }

@@ -1,6 +1,7 @@
 package prompt_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -50,8 +51,9 @@ func TestFolders(t *testing.T) {
 // heeds only the end of the test.
 type hanging struct {
 	*storagetest.Memory
-	deaf  chan struct{}
-	hangs bool
+	deaf   chan struct{}
+	hangs  bool
+	closed chan struct{} // closed with a body; nil: nobody waits for that
 }
 
 func (h *hanging) hang(ctx context.Context) error {
@@ -88,6 +90,13 @@ func (b *hangingBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return b.ReadCloser.Read(p)
+}
+
+func (b *hangingBody) Close() error {
+	if b.store.closed != nil {
+		close(b.store.closed)
+	}
+	return b.ReadCloser.Close()
 }
 
 func (h *hanging) Stat(ctx context.Context, name string) (storage.Object, error) {
@@ -152,27 +161,75 @@ func TestSilentStoreIsGivenUp(t *testing.T) {
 	}
 }
 
-// A store that falls silent in the middle of an object is given up, too; one
-// whose reader takes its time is not.
+// A store that falls silent in the middle of an object is given up, too, also
+// where it is deaf to that; one whose reader takes its time is not.
 func TestSilentInTheMiddle(t *testing.T) {
+	for name, deaf := range map[string]bool{"heeding": false, "deaf": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { silentInTheMiddle(t, deaf) })
+		})
+	}
+}
+
+func silentInTheMiddle(t *testing.T, deaf bool) {
+	inner := &hanging{Memory: storagetest.NewMemory("m")}
+	if deaf {
+		inner.deaf = make(chan struct{})
+	}
+	s := prompt.New(inner, limit)
+	storagetest.Put(t, s, "a", storagetest.Bytes(1<<20, 1))
+	body, err := s.Open(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(time.Hour)
+	if _, err := body.Read(make([]byte, 1)); err != nil {
+		t.Errorf("after an hour: %v", err)
+	}
+	inner.hangs = true
+	start := clock.Now()
+	rest, err := io.ReadAll(body)
+	if took := clock.Since(start); !errors.Is(err, prompt.ErrSilent) || took < limit || took > limit+2*time.Second {
+		t.Errorf("got %v after %s", err, took)
+	}
+	if _, err := body.Read(rest); !errors.Is(err, prompt.ErrSilent) {
+		t.Errorf("read again: %v", err)
+	}
+	mine := bytes.Clone(rest)
+	if err := body.Close(); err != nil {
+		t.Error(err)
+	}
+	if deaf { // it wakes up, and has nothing of the reader's to write to
+		inner.closed = make(chan struct{})
+		close(inner.deaf)
+		<-inner.closed
+	}
+	if !bytes.Equal(mine, rest) {
+		t.Error("what was read has changed")
+	}
+}
+
+// A read that hangs must not keep whoever wants to stop.
+func TestDeafReadIsCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inner := &hanging{Memory: storagetest.NewMemory("m")}
+		inner := &hanging{Memory: storagetest.NewMemory("m"), deaf: make(chan struct{})}
 		s := prompt.New(inner, limit)
 		storagetest.Put(t, s, "a", []byte("abc"))
-		body, err := s.Open(t.Context(), "a")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		body, err := s.Open(ctx, "a")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer body.Close()
-		<-time.After(time.Hour)
-		if _, err := body.Read(make([]byte, 1)); err != nil {
-			t.Errorf("after an hour: %v", err)
-		}
 		inner.hangs = true
 		start := clock.Now()
-		if _, err := body.Read(make([]byte, 1)); !errors.Is(err, prompt.ErrSilent) || clock.Since(start) != limit {
+		if _, err := io.ReadAll(body); !errors.Is(err, context.DeadlineExceeded) || clock.Since(start) > 3*time.Second {
 			t.Errorf("got %v after %s", err, clock.Since(start))
 		}
+		if err := body.Close(); err != nil {
+			t.Error(err)
+		}
+		close(inner.deaf)
 	})
 }
 
