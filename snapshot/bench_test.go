@@ -175,7 +175,7 @@ func sealInto(b *testing.B, dump string, key *age.X25519Identity, stored *int64,
 	}
 	var file manifest.File
 	took := measured(func() {
-		file, err = putSealed(b.Context(), writer, catalog.Folder("bench", id), dumpObject(slot.Full()), sealer, source)
+		file, err = putSealed(b.Context(), writer, catalog.Folder("bench", id), dumpObject(shardFolder(slot.Full())), sealer, source)
 	})
 	for _, outcome := range writer.Outcomes() {
 		err = errors.Join(err, outcome.Err)

@@ -15,7 +15,12 @@ func (r *run) capture(ctx context.Context) ([]manifest.Shard, error) {
 	group.SetLimit(r.Parallel)
 	for i, c := range r.choices {
 		group.Go(func() error {
-			shard, err := r.pipeline().Capture(ctx, r.job(c), atOnce)
+			job := r.job(c)
+			capturer, err := r.capturer(ctx, job)
+			if err != nil {
+				return err
+			}
+			shard, err := capturer.Capture(ctx, job, atOnce)
 			if err != nil {
 				return fmt.Errorf("shard %s: %w", c.shard.Slots, err)
 			}

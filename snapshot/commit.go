@@ -82,10 +82,18 @@ func commitManifest(ctx context.Context, w *catalog.Writer, m *manifest.Manifest
 	return err
 }
 
-// abort removes what was put, and says what could not be removed. It is no
-// snapshot: it has no manifest.
-func abort(ctx context.Context, w *catalog.Writer, folder string, cause error) error {
-	left := w.Abort(ctx)
+// abort removes what was put, here and by agents: a manifest first, and nothing
+// else where it may be stored and cannot be deleted.
+func (r *run) abort(ctx context.Context, cause error) error {
+	left := r.writer.Abort(ctx)
+	if !errors.Is(left, mirror.ErrUndecided) {
+		left = errors.Join(left, r.drop(ctx))
+	}
+	return aborted(catalog.Folder(r.Cluster, r.id), cause, left)
+}
+
+// aborted says what could not be removed. It is no snapshot: it has no manifest.
+func aborted(folder string, cause, left error) error {
 	if left == nil {
 		return cause
 	}

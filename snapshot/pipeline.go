@@ -27,6 +27,7 @@ type Job struct {
 	Lag      int64          // bytes it was behind the primary when it was chosen
 	Why      string         // why it is the primary though there are replicas; else empty
 	Collect  string         // one of the Collect constants
+	Attempt  int            // counts the tries of this shard from 1, whoever captures it; each has a folder of its own. 0 is 1
 }
 
 // Turn waits until a node may be made to fork, for two forks on one machine can
@@ -98,7 +99,7 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (manifest.Shar
 	// The sealer gets the dump's end only when it was found sound and fresh, and
 	// the stores theirs only when the sealer has ended.
 	inspected.verdict = func(report *rdb.Report) error { return fresh(source, report, clock.Since(asked)) }
-	file, err := p.put(ctx, j, dumpObject(slots), inspected)
+	file, err := p.put(ctx, j, dumpObject(j.folder()), inspected)
 	if failure := inspected.Close(); failure != nil {
 		err = failure // the dump's own trouble: what the stores say of it adds nothing
 	}
@@ -108,7 +109,7 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (manifest.Shar
 	shard := j.record(source, way, inspected.report)
 	shard.Dump.File = file
 	index := manifest.NewSlotIndex(slots, inspected.report).Encode()
-	shard.SlotIndex, err = p.put(ctx, j, indexObject(slots), bytes.NewReader(index))
+	shard.SlotIndex, err = p.put(ctx, j, indexObject(j.folder()), bytes.NewReader(index))
 	if err != nil {
 		return manifest.Shard{}, err
 	}

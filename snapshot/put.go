@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot/catalog"
@@ -11,11 +12,21 @@ import (
 	"github.com/slotark/slotark/storage/seal"
 )
 
-// The names of a shard's objects in the snapshot's folder, less what the seal
-// adds to them.
-func dumpObject(slots slot.Set) string  { return shardFolder(slots) + "dump.rdb" }
-func indexObject(slots slot.Set) string { return shardFolder(slots) + "slots.idx" }
+// The names of a shard's objects in its folder, less what the seal adds to them.
+func dumpObject(folder string) string  { return folder + "dump.rdb" }
+func indexObject(folder string) string { return folder + "slots.idx" }
 
+// folder is where an attempt at a shard puts its objects, in the snapshot's own.
+// No two attempts share one: whoever makes the first may be out of reach, still
+// put what it has, or remove it, when another is well into the second.
+func (j Job) folder() string {
+	if j.Attempt <= 1 {
+		return shardFolder(j.Shard.Slots)
+	}
+	return fmt.Sprintf("%s-%d/", strings.TrimSuffix(shardFolder(j.Shard.Slots), "/"), j.Attempt)
+}
+
+// shardFolder is where a shard's objects are.
 func shardFolder(slots slot.Set) string { return fmt.Sprintf("shard-%d/", slots.Ranges()[0].First) }
 
 // putSealed seals one object and puts it into the stores, in one pass: no store

@@ -60,7 +60,7 @@ func Reseal(ctx context.Context, o ResealOptions) (_ *Resealed, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = abort(ctx, r.writer, r.folder(), err)
+			err = aborted(r.folder(), err, r.writer.Abort(ctx))
 		}
 	}()
 	if err := r.eachShard(ctx, r.shard); err != nil {
@@ -140,10 +140,10 @@ func (r *resealing) eachShard(ctx context.Context, do func(context.Context, *man
 func (r *resealing) shard(ctx context.Context, shard *manifest.Shard) (err error) {
 	task := progress.Event{Task: "shard " + shard.Slots.String(), Phase: "reseal", Total: shard.Dump.Bytes}
 	r.Progress.Emit(task)
-	if shard.Dump.File, err = r.object(ctx, dumpObject(shard.Slots), shard.Dump.File); err != nil {
+	if shard.Dump.File, err = r.object(ctx, dumpObject(shardFolder(shard.Slots)), shard.Dump.File); err != nil {
 		return err
 	}
-	if shard.SlotIndex, err = r.object(ctx, indexObject(shard.Slots), shard.SlotIndex); err != nil {
+	if shard.SlotIndex, err = r.object(ctx, indexObject(shardFolder(shard.Slots)), shard.SlotIndex); err != nil {
 		return err
 	}
 	task.Done, task.Keys, task.Ended = task.Total, shard.Dump.Keys, true

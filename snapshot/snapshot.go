@@ -19,9 +19,10 @@ import (
 
 // Ways to collect a dump.
 const (
-	CollectAuto   = "auto"   // the data folder where it is on this machine, else the stream
+	CollectAuto   = "auto"   // an agent where one answers, else the data folder where it is on this machine, else the stream
 	CollectBgsave = "bgsave" // BGSAVE and the data folder
 	CollectStream = "stream" // the replication stream
+	CollectAgent  = "agent"  // an agent beside each node
 )
 
 // ErrDisturbed is returned when the cluster changed while it was captured.
@@ -37,6 +38,7 @@ type Options struct {
 	Sealer    *seal.Sealer      // of every object but the manifest; nil leaves them as they are
 	Collect   string            // one of the Collect constants; "" is auto
 	Folders   map[string]string // node address → its data folder as seen from here
+	Agents    map[string]Agent  // node address → the agent beside it
 	Primary   bool              // take every dump from the primary, though a replica could give it
 	MaxLag    int64             // bytes a replica may be behind; 0 is DefaultMaxLag
 	Parallel  int               // shards captured at once; 0 is DefaultParallel
@@ -112,7 +114,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = abort(ctx, run.writer, catalog.Folder(o.Cluster, run.id), err)
+			err = run.abort(ctx, err)
 		}
 	}()
 
@@ -127,9 +129,15 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 
-	// The manifest makes it a snapshot.
+	// The manifest makes it a snapshot, if all that agents put is where it is to be.
+	if err := run.confirm(ctx, shards); err != nil {
+		return nil, err
+	}
 	m := run.manifest(shards)
 	if err := commitManifest(ctx, run.writer, m); err != nil {
+		return nil, err
+	}
+	if err := run.keep(ctx); err != nil {
 		return nil, err
 	}
 	return run.result(m), nil
@@ -143,6 +151,8 @@ type run struct {
 	topology *cluster.Topology
 	choices  []choice
 	writer   *catalog.Writer
+
+	delivered deliveries // by agents
 }
 
 func (o Options) withDefaults() Options {
@@ -226,6 +236,7 @@ func (r *run) result(m *manifest.Manifest) *Result {
 	if r.writer != nil {
 		result.Outcomes = r.writer.Outcomes()
 	}
+	result.Warnings = append(result.Warnings, r.delivered.warnings...)
 	for _, f := range m.Findings {
 		result.Warnings = append(result.Warnings, f.Subject+": "+f.Detail)
 	}

@@ -191,6 +191,6 @@ them whole, keeps them in one or more stores, and restores them.
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
 		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newMirrorCommand(a), newStorageCommand(a),
-		newServeCommand(a), newVersionCommand(a))
+		newServeCommand(a), newAgentCommand(a), newVersionCommand(a))
 	return root
 }

@@ -45,6 +45,7 @@ type flags struct {
 	collect      string
 	prefer       string
 	dataDirs     []string
+	agents       agentFlags
 	seal         config.Seal
 	window       string
 	identities   []string
@@ -76,9 +77,22 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 func (a *app) addCaptureFlags(set *pflag.FlagSet) {
 	f := &a.flags
 	set.StringVar(&f.require, "require", "", "how many stores must have the whole snapshot, or it fails: primary, all, or a number `N`, the primary among them (default primary)")
-	set.StringVar(&f.collect, "collect", "", "how to get the dumps: bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
+	set.StringVar(&f.collect, "collect", "", "how to get the dumps: agent (beside each node, --agent), bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
 	set.StringVar(&f.prefer, "prefer", "", "which node of a shard to ask: replica or primary (default replica)")
-	set.StringSliceVar(&f.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
+	set.StringArrayVar(&f.agents.urls, "agent", nil, "the agent beside a node, by the node's announced address: `HOST:PORT=https://HOST:PORT`; may be repeated")
+	a.addAgentFiles(set)
+	a.addDataDirFlag(set)
+	a.addSealFlags(set)
+}
+
+// addDataDirFlag is that of who reads data folders.
+func (a *app) addDataDirFlag(set *pflag.FlagSet) {
+	set.StringSliceVar(&a.flags.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
+}
+
+// addSealFlags are those of who seals dumps.
+func (a *app) addSealFlags(set *pflag.FlagSet) {
+	f := &a.flags
 	set.StringVar(&f.seal.Compression, "compression", "", "zstd or none (default zstd)")
 	set.StringVar(&f.seal.Level, "compression-level", "", "fastest, default, better or best (default fastest)")
 	set.StringVar(&f.window, "compression-window", "", "how far back a repetition is found, as a `SIZE` to 128MiB (default: as the level has it)")
@@ -204,24 +218,41 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 		}
 		c.Snapshot.PreferReplica = f.prefer == "replica"
 	}
-	for _, pair := range f.dataDirs {
-		addr, folder, ok := strings.Cut(pair, "=")
-		if !ok {
-			return fmt.Errorf("--data-dir %q: want HOST:PORT=FOLDER", pair)
-		}
+	dataDirs, err := addressPairs("data-dir", "FOLDER", f.dataDirs)
+	if err != nil {
+		return err
+	}
+	for addr, folder := range dataDirs {
 		if c.Snapshot.DataDirs == nil {
 			c.Snapshot.DataDirs = map[string]string{}
 		}
 		c.Snapshot.DataDirs[addr] = folder
 	}
+	if err := f.agents.override(&c.Agents, given); err != nil {
+		return err
+	}
 	// What the flags made of it is held to the same rules as a file.
 	return byFlag(c.Validate(), given)
+}
+
+// addressPairs reads what a flag says of nodes: "HOST:PORT=VALUE".
+func addressPairs(flag, value string, pairs []string) (map[string]string, error) {
+	read := map[string]string{}
+	for _, pair := range pairs {
+		addr, text, ok := strings.Cut(pair, "=")
+		if !ok {
+			return nil, fmt.Errorf("--%s %q: want HOST:PORT=%s", flag, pair, value)
+		}
+		read[addr] = text
+	}
+	return read, nil
 }
 
 // flagOf names the flag by which a setting is given.
 var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
 	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
+	"agents.urls": "agent", "agents.listen": "listen",
 	"repository.seal.compression": "compression", "repository.seal.level": "compression-level", "repository.seal.window": "compression-window",
 	"repository.seal.recipients": "recipient",
 	"drill.runtime":              "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",

@@ -76,8 +76,12 @@ func (s *settings) snapshotOptions() (snapshot.Options, error) {
 	if err != nil {
 		return snapshot.Options{}, usageError{err}
 	}
+	agents, err := s.agents()
+	if err != nil {
+		return snapshot.Options{}, err
+	}
 	return snapshot.Options{
-		Sealer: sealer, Mirroring: s.mirroring(),
+		Agents: agents, Sealer: sealer, Mirroring: s.mirroring(),
 		Cluster: s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
 		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Primary: !s.Snapshot.PreferReplica,
 		MaxLag: int64(s.Snapshot.MaxLag), Limit: s.Snapshot.Timeout, Build: "slotark " + version,

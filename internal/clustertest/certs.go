@@ -34,43 +34,81 @@ func (c *certificates) files() *redisproc.TLS {
 
 func makeCertificates(t testing.TB) *certificates {
 	t.Helper()
-	dir := t.TempDir()
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "slotark test CA"},
-		NotBefore: clock.Now().Add(-time.Hour), NotAfter: clock.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	node := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "slotark test node"},
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.ParseIP(host)},
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	authorityKey, nodeKey := makeKey(t), makeKey(t)
-	c := &certificates{
-		ca:   filepath.Join(dir, "ca.pem"),
-		cert: filepath.Join(dir, "node.pem"),
-		key:  filepath.Join(dir, "node.key"),
-	}
-	sign := func(certificate *x509.Certificate, key *ecdsa.PrivateKey) []byte {
-		der, err := x509.CreateCertificate(rand.Reader, certificate, authority, &key.PublicKey, authorityKey)
-		if err != nil {
-			t.Fatalf("sign certificate: %v", err)
-		}
-		return der
-	}
-	keyDER, err := x509.MarshalECPrivateKey(nodeKey)
-	if err != nil {
-		t.Fatalf("encode key: %v", err)
-	}
-	writePEM(t, c.ca, "CERTIFICATE", sign(authority, authorityKey))
-	writePEM(t, c.cert, "CERTIFICATE", sign(node, nodeKey))
-	writePEM(t, c.key, "EC PRIVATE KEY", keyDER)
+	authority := NewAuthority(t)
+	c := &certificates{ca: authority.File}
+	c.cert, c.key = authority.Issue(t, Certificate{Name: "node"})
+	var err error
 	if c.client, err = cluster.LoadTLS(cluster.TLSFiles{CA: c.ca, Cert: c.cert, Key: c.key}); err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Authority signs certificates for one test.
+type Authority struct {
+	File string // its own certificate, PEM
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// NewAuthority makes an authority that nobody else trusts.
+func NewAuthority(t testing.TB) *Authority {
+	t.Helper()
+	a := &Authority{
+		File: filepath.Join(t.TempDir(), "ca.pem"),
+		key:  makeKey(t),
+		cert: &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "slotark test CA"},
+			NotBefore: clock.Now().Add(-time.Hour), NotAfter: clock.Now().Add(24 * time.Hour),
+			IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		},
+	}
+	writePEM(t, a.File, "CERTIFICATE", a.sign(t, a.cert, a.key))
+	return a
+}
+
+// Certificate says what one is to be like.
+type Certificate struct {
+	Name   string             // of its subject, and of its files
+	Usages []x509.ExtKeyUsage // none: server and client
+	Until  time.Time          // zero: as long as the authority
+}
+
+// Issue signs a certificate for this machine and returns its PEM files. Those of an
+// earlier one of the same name are replaced.
+func (a *Authority) Issue(t testing.TB, c Certificate) (cert, key string) {
+	t.Helper()
+	own := makeKey(t)
+	wanted := &x509.Certificate{
+		SerialNumber: big.NewInt(clock.Now().UnixNano()), Subject: pkix.Name{CommonName: c.Name},
+		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.ParseIP(host)},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: c.Usages,
+	}
+	if len(c.Usages) == 0 {
+		wanted.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
+	if !c.Until.IsZero() {
+		wanted.NotAfter = c.Until
+	}
+	text, err := x509.MarshalECPrivateKey(own)
+	if err != nil {
+		t.Fatalf("encode key: %v", err)
+	}
+	dir := filepath.Dir(a.File)
+	cert, key = filepath.Join(dir, c.Name+".pem"), filepath.Join(dir, c.Name+".key")
+	writePEM(t, cert, "CERTIFICATE", a.sign(t, wanted, own))
+	writePEM(t, key, "EC PRIVATE KEY", text)
+	return cert, key
+}
+
+func (a *Authority) sign(t testing.TB, certificate *x509.Certificate, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, certificate, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatalf("sign certificate: %v", err)
+	}
+	return der
 }
 
 func makeKey(t testing.TB) *ecdsa.PrivateKey {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slotark/slotark/internal/agent"
 	"github.com/slotark/slotark/storage/seal"
 )
 
@@ -18,6 +19,7 @@ type Config struct {
 	Cluster    Cluster    `yaml:"cluster"`
 	Repository Repository `yaml:"repository"`
 	Snapshot   Snapshot   `yaml:"snapshot"`
+	Agents     Agents     `yaml:"agents"`
 	Drill      Drill      `yaml:"drill"`
 	Retention  Retention  `yaml:"retention"`
 	Schedule   Schedule   `yaml:"schedule"`
@@ -97,12 +99,25 @@ func (r Repository) Required() (int, error) {
 
 // Snapshot is how snapshots are taken.
 type Snapshot struct {
-	Collect       string            `yaml:"collect"`        // "auto", "bgsave" or "stream"
+	Collect       string            `yaml:"collect"`        // "auto", "agent", "bgsave" or "stream"
 	PreferReplica bool              `yaml:"prefer_replica"` // dump from a replica where a healthy one is near
 	MaxLag        Size              `yaml:"max_lag"`        // a replica further behind is not dumped from
 	DataDirs      map[string]string `yaml:"data_dirs"`      // "host:port" of a node to its data folder as seen from here
 	Timeout       time.Duration     `yaml:"timeout"`        // of a whole snapshot
 }
+
+// Agents are those beside the nodes, and what one of them needs to be one.
+type Agents struct {
+	URLs   map[string]string `yaml:"urls"`   // "host:port" of a node to "https://host:port" of its agent
+	CA     string            `yaml:"ca"`     // PEM file: who signs the certificates of agents and coordinators
+	Cert   string            `yaml:"cert"`   // PEM file: of this machine
+	Key    string            `yaml:"key"`    // PEM file
+	Listen string            `yaml:"listen"` // "host:port" of `slotark agent`
+	Grace  time.Duration     `yaml:"grace"`  // how long an agent goes on without a coordinator
+}
+
+// Files are the settings as package agent takes them.
+func (a Agents) Files() agent.Files { return agent.Files{CA: a.CA, Cert: a.Cert, Key: a.Key} }
 
 // Drill is how restores are rehearsed.
 type Drill struct {
@@ -140,6 +155,7 @@ func Default() *Config {
 		Cluster:    Cluster{Timeout: 5 * time.Second},
 		Repository: Repository{Require: "primary", MirrorPatience: 10 * time.Minute, Seal: Seal{Compression: seal.Zstd, Level: seal.Fastest}},
 		Snapshot:   Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
+		Agents:     Agents{Grace: 2 * time.Minute},
 		Drill:      Drill{Runtime: "auto", Timeout: time.Hour},
 		Retention:  Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
 		Schedule:   Schedule{TimeZone: "UTC"},
@@ -162,6 +178,7 @@ func Load(path string) (*Config, error) {
 	if tls := c.Cluster.TLS; tls != nil {
 		tls.CA, tls.Cert, tls.Key = beside(folder, tls.CA), beside(folder, tls.Cert), beside(folder, tls.Key)
 	}
+	c.Agents.CA, c.Agents.Cert, c.Agents.Key = beside(folder, c.Agents.CA), beside(folder, c.Agents.Cert), beside(folder, c.Agents.Key)
 	c.Repository.Seal.RecipientsFile = beside(folder, c.Repository.Seal.RecipientsFile)
 	c.Repository.IdentityFile = beside(folder, c.Repository.IdentityFile)
 	c.Repository.Primary = storeBeside(folder, c.Repository.Primary)

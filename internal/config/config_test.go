@@ -78,6 +78,10 @@ func TestDocumentedExample(t *testing.T) {
 			Collect: "auto", PreferReplica: true, MaxLag: 16 << 20,
 			DataDirs: map[string]string{"10.0.1.10:6379": "/mnt/redis-1"}, Timeout: 2 * time.Hour,
 		},
+		Agents: config.Agents{
+			URLs: map[string]string{"10.0.1.10:6379": "https://10.0.1.10:7600"},
+			CA:   folder + "/agents-ca.pem", Cert: folder + "/this-machine.pem", Key: folder + "/this-machine.key", Listen: "10.0.1.10:7600", Grace: 2 * time.Minute,
+		},
 		Drill: config.Drill{Runtime: "auto", Image: "redis:7.0.15", Timeout: time.Hour},
 		Retention: config.Retention{KeepLast: 3, KeepWithin: config.Span(48 * time.Hour), KeepHourly: 24, KeepDaily: 7, KeepWeekly: 4, KeepMonthly: 12,
 			KeepYearly: 3, KeepMinimum: 3, OrphansOlder: config.Span(24 * time.Hour), TimeZone: "UTC"},
@@ -128,7 +132,7 @@ func TestDefaults(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	cases := map[string]struct{ text, want string }{
 		"unknown key":         {"repository:\n  mirror: x\n", "slotark.yaml:2: repository.mirror: unknown key; known here: identity_file, limits, mirror_patience, mirrors, primary, require, seal"},
-		"unknown section":     {"\nsnapshots: {}\n", "slotark.yaml:2: snapshots: unknown key; known here: cluster, drill, repository, retention, schedule, snapshot"},
+		"unknown section":     {"\nsnapshots: {}\n", "slotark.yaml:2: snapshots: unknown key; known here: agents, cluster, drill, repository, retention, schedule, snapshot"},
 		"password":            {"cluster:\n  password: hunter2\n", "slotark.yaml:2: cluster.password: a password does not belong in this file: name a file that holds it in password_file, or an environment variable in password_env"},
 		"twice":               {"cluster:\n  name: a\n  name: b\n", "slotark.yaml:3: cluster.name: is there twice, first on line 2"},
 		"not YAML":            {"cluster:\n  name: 'a\n", "slotark.yaml:2: not YAML: found unexpected end of stream"},
@@ -155,7 +159,7 @@ func TestMistakes(t *testing.T) {
 		"credentials":         {"repository:\n  primary: s3://AKIA:hunter2@bucket\n", "slotark.yaml:2: repository.primary: want a store: a folder, file:///folder or s3://bucket/prefix?region=REGION, without credentials in it: those come from the environment or a profile"},
 		"mirror of itself":    {"repository:\n  primary: /a\n  mirrors: [/b, /a]\n", "slotark.yaml:3: repository.mirrors[1]: is the same place as repository.primary: a copy there protects nothing"},
 		"mirror of nothing":   {"repository:\n  mirrors: [/b]\n", "slotark.yaml:1: repository.primary: is missing, and there are mirrors: one store is the primary"},
-		"collect":             {"snapshot:\n  collect: magic\n", `slotark.yaml:2: snapshot.collect: "magic" is not known: want auto, bgsave, stream`},
+		"collect":             {"snapshot:\n  collect: magic\n", `slotark.yaml:2: snapshot.collect: "magic" is not known: want auto, agent, bgsave, stream`},
 		"compression":         {"repository:\n  seal: {compression: gzip}\n", `slotark.yaml:2: repository.seal.compression: "gzip" is not known: want zstd, none`},
 		"level":               {"repository:\n  seal: {level: 19}\n", `slotark.yaml:2: repository.seal.level: "19" is not known: want fastest, default, better, best`},
 		"window":              {"repository:\n  seal: {window: 3MiB}\n", "slotark.yaml:2: repository.seal.window: want a power of two from 1KiB to 128MiB"},

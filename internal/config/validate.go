@@ -12,6 +12,7 @@ import (
 	"time"
 	_ "time/tzdata" // time zones where the system has none, as in a small container
 
+	"github.com/slotark/slotark/internal/agent"
 	"github.com/slotark/slotark/scheduler"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage/seal"
@@ -42,6 +43,7 @@ func (c *Config) problems() []Problem {
 	v.cluster(&c.Cluster)
 	v.repository(&c.Repository)
 	v.snapshot(&c.Snapshot)
+	v.agents(&c.Agents)
 	v.drill(&c.Drill)
 	v.retention(&c.Retention)
 	v.schedule(&c.Schedule)
@@ -172,7 +174,7 @@ func (v *validator) location(path, location string) {
 }
 
 func (v *validator) snapshot(s *Snapshot) {
-	v.oneOf("snapshot.collect", s.Collect, "auto", "bgsave", "stream")
+	v.oneOf("snapshot.collect", s.Collect, "auto", "agent", "bgsave", "stream")
 	for _, node := range slices.Sorted(maps.Keys(s.DataDirs)) {
 		path := "snapshot.data_dirs[" + node + "]"
 		if v.address(path, node) && !filepath.IsAbs(s.DataDirs[node]) {
@@ -183,6 +185,24 @@ func (v *validator) snapshot(s *Snapshot) {
 		v.report("snapshot.max_lag", "want more than nothing, such as 16MiB")
 	}
 	v.positive("snapshot.timeout", s.Timeout)
+}
+
+func (v *validator) agents(a *Agents) {
+	for _, node := range slices.Sorted(maps.Keys(a.URLs)) {
+		path := "agents.urls[" + node + "]"
+		if !v.address(path, node) {
+			continue
+		}
+		if _, err := agent.ParseURL(a.URLs[node]); err != nil {
+			v.report(path, "%v", err)
+		}
+	}
+	if a.Listen != "" {
+		v.address("agents.listen", a.Listen)
+	}
+	if a.Grace < 10*time.Second {
+		v.report("agents.grace", "%s: want at least 10s: a connection that is lost must have time to come back", a.Grace)
+	}
 }
 
 func (v *validator) drill(d *Drill) {

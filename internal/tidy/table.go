@@ -15,6 +15,7 @@ var layers = map[string]int{
 
 	"scheduler":        250,
 	"restore/drill":    240,
+	"internal/agent":   235, // runs a capture, and will seed, beside a node
 	"restore":          230,
 	"verify":           220,
 	"snapshot":         210,
@@ -37,7 +38,6 @@ var layers = map[string]int{
 	"storage/internal/source": 145,
 	"storage":                 140,
 
-	"internal/agent":       130,
 	"internal/clustertest": 120,
 	"internal/dataset":     110,
 	"internal/servertest":  110,

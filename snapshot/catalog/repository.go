@@ -119,6 +119,26 @@ func Create(ctx context.Context, stores []storage.Named, now time.Time) (*Reposi
 	return r, nil
 }
 
+// Join opens a repository for writing beside who has made it, and makes none. The
+// primary's failure is an error, as ErrNoRepository where it holds none; a mirror's
+// is kept, and named in the outcomes of what is written.
+func Join(ctx context.Context, stores []storage.Named) (*Repository, error) {
+	if len(stores) == 0 {
+		return nil, errors.New("open repository: no store was named")
+	}
+	r := &Repository{stores: stores, unready: map[string]error{}}
+	for i, store := range stores {
+		err := readMarker(ctx, store)
+		if err != nil && i == 0 {
+			return nil, err
+		}
+		if err != nil {
+			r.unready[store.Name] = err
+		}
+	}
+	return r, nil
+}
+
 // Stores returns the primary and the mirrors, in that order.
 func (r *Repository) Stores() []storage.Named { return r.stores }
 

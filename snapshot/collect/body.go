@@ -11,8 +11,8 @@ import (
 // CONFIG_RUN_ID_SIZE in server.h.
 const markBytes = 40
 
-// errCut is returned when the node closes the connection inside the dump.
-var errCut = errors.New("the node closed the connection before the dump's end")
+// ErrCut is returned when the node closes the connection inside the dump.
+var ErrCut = errors.New("the node closed the connection before the dump's end")
 
 // syncBody is a dump as it arrives, with errors that say whose it was.
 type syncBody struct {
@@ -40,7 +40,7 @@ func (w waiting) Read(p []byte) (int, error) {
 	w.extend()
 	n, err := w.reader.Read(p)
 	if err == io.EOF {
-		err = errCut
+		err = ErrCut
 	}
 	return n, err
 }

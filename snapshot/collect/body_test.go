@@ -136,7 +136,7 @@ func TestMarkedDumpCut(t *testing.T) {
 func checkCut(t *testing.T, source *Source, dump, way string, cut int) {
 	t.Helper()
 	got, err := io.ReadAll(source) // it hides an io.EOF, so a nil is one
-	if !errors.Is(err, errCut) || errors.Is(err, io.EOF) {
+	if !errors.Is(err, ErrCut) || errors.Is(err, io.EOF) {
 		t.Errorf("cut at byte %d, %s: %v", cut, way, err)
 		return
 	}
@@ -220,9 +220,9 @@ func TestLine(t *testing.T) {
 		"a line":                       {"+OK\r\nmore", "+OK", nil},
 		"newlines that keep one alive": {"\n\n\n\r\n+OK\r\n", "+OK", nil},
 		"a bare newline at its end":    {"$19\nREDIS", "$19", nil},
-		"nothing":                      {"", "", errCut},
-		"newlines, then nothing":       {"\n\n", "", errCut},
-		"cut":                          {"+FULLRES", "", errCut},
+		"nothing":                      {"", "", ErrCut},
+		"newlines, then nothing":       {"\n\n", "", ErrCut},
+		"cut":                          {"+FULLRES", "", ErrCut},
 	}
 	for name, c := range cases {
 		if got, err := arriving(t, strings.NewReader(c.text)).line(); got != c.want || !errors.Is(err, c.err) || errors.Is(err, io.EOF) {

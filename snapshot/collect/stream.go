@@ -153,7 +153,7 @@ func (s *stream) line() (string, error) {
 			s.extend()
 			b, err := s.reader.ReadByte()
 			if err == io.EOF {
-				err = errCut
+				err = ErrCut
 			}
 			if err != nil {
 				return "", err
@@ -180,7 +180,7 @@ func (s *stream) explain(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err // the caller's own doing, though a deadline is a net.Error too
-	case errors.Is(err, errCut), errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, ErrCut), errors.Is(err, syscall.ECONNRESET):
 		return hint.Add(err, "look at the node's log: it ended, its save failed, or it dropped us for being slow (client-output-buffer-limit replica)")
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return hint.Add(fmt.Errorf("the node sent nothing for %s: %w", s.silence, err),

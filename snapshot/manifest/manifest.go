@@ -89,7 +89,7 @@ type Source struct {
 	Node     string `json:"node"` // node id
 	Address  string `json:"address"`
 	Role     string `json:"role"`      // "primary" or "replica"
-	Collect  string `json:"collect"`   // "bgsave" or "stream"
+	Collect  string `json:"collect"`   // "bgsave" or "stream"; by an agent "agent-bgsave" or "agent-stream"
 	LagBytes int64  `json:"lag_bytes"` // a replica's, behind its primary, when it was chosen
 }
 
@@ -171,12 +171,15 @@ func (m *Manifest) Expiring() uint64 {
 	return total
 }
 
+// Files are a shard's objects, in the order in which they are written.
+func (s Shard) Files() []File { return []File{s.Dump.File, s.SlotIndex} }
+
 // Files are all objects of the snapshot but the manifest, in the order in which
 // they are written.
 func (m *Manifest) Files() []File {
 	files := make([]File, 0, 2*len(m.Shards))
 	for _, s := range m.Shards {
-		files = append(files, s.Dump.File, s.SlotIndex)
+		files = append(files, s.Files()...)
 	}
 	return files
 }

@@ -100,6 +100,19 @@ func (w *Writer) Outcomes() []Outcome {
 	return outcomes
 }
 
+// Drop ends a mirror's part in this writer, as a Put that failed there does: for
+// a mirror that lacks an object which somebody else has put. It is false where
+// no mirror has the name.
+func (w *Writer) Drop(name string, err error) bool {
+	for _, m := range w.mirrors {
+		if m.Name == name {
+			m.drop(err)
+			return true
+		}
+	}
+	return false
+}
+
 // Abort deletes from every store, also from those that were dropped, what
 // this writer has put, the last object first: a manifest goes before what it
 // names, and where it may be stored and cannot be deleted, nothing goes. It works on after ctx has ended, for at most a minute, and returns
