@@ -53,11 +53,20 @@ type Plan struct {
 	Kind Kind
 	At   int    // the call, from 1 on; 0: none
 	Hung func() // called when a call hangs; nil: nothing is
+	// Later lets no call count before Arm.
+	Later bool
 
 	mu    sync.Mutex
 	count int
 	what  string
 	gone  storage.Store
+}
+
+// Arm begins to count the calls of a plan for later.
+func (p *Plan) Arm() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.Later = false
 }
 
 // Hit is the call that went wrong; "" where there were not so many calls.
@@ -97,7 +106,7 @@ func (s *store) next(verb, name string) (now bool, err error) {
 	if p.gone == s.Store {
 		return false, fmt.Errorf("%s %s: %w", verb, name, Err)
 	}
-	if !slices.Contains(touches[p.Kind], verb) {
+	if p.Later || !slices.Contains(touches[p.Kind], verb) {
 		return false, nil
 	}
 	if p.count++; p.count != p.At {
