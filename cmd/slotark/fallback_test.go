@@ -23,7 +23,7 @@ func TestPrimaryRegionGone(t *testing.T) {
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 2_000, Seed: 22})
 	for _, way := range []string{"killed", "frozen"} {
 		t.Run(way, func(t *testing.T) {
-			east, west := s3test.Start(t), s3test.Start(t)
+			east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 			repo := []string{"--repo", east.URL(east.Bucket(t, "gone"), "") + "&name=east", "--mirror", west.URL(west.Bucket(t, "gone"), "") + "&name=west"}
 			slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone)
 			if way == "killed" {
@@ -79,7 +79,7 @@ func TestPrimaryRegionGone(t *testing.T) {
 // from the mirror.
 func TestPrimaryFreezesUnderARestore(t *testing.T) {
 	c := slowCluster(t)
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	bucket := east.Bucket(t, "freezes")
 	mirror := []string{"--mirror", west.URL(west.Bucket(t, "freezes"), "") + "&name=west"}
 	slotark(t, password, append(mirror, "snapshot", "--compression", "none", "--node", c.Addrs()[0], "--repo", east.URL(bucket, ""))...).want(t, exitDone)

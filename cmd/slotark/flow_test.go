@@ -20,7 +20,7 @@ import (
 // a cluster of six, the cluster lost, rebuilt once from seeded folders and once
 // by replay, each compared slot by slot and key by key.
 func TestS3SeedAndReplay(t *testing.T) {
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	for _, way := range []string{"bgsave", "stream"} {
 		t.Run(way, func(t *testing.T) {
 			repo := []string{"--repo", east.URL(east.Bucket(t, "east-"+way), "backups") + "&name=eu-west-1", "--mirror", west.URL(west.Bucket(t, "west-"+way), "") + "&name=us-east-1"}

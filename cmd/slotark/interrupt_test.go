@@ -121,7 +121,7 @@ func folders(t *testing.T) repositories {
 }
 
 func buckets(t *testing.T) repositories {
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	made := 0
 	return repositories{"S3", func(t *testing.T) ([]string, func(*testing.T) []string) {
 		made++

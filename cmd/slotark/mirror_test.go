@@ -29,7 +29,7 @@ func snapshotObjects(t *testing.T, server *s3test.Server, bucket string) []strin
 func TestMirrorSync(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	c := slowCluster(t)
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	primary := []string{"--repo", east.URL(east.Bucket(t, "sync"), "") + "&name=east"}
 	for range 2 {
 		slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, primary...)...).want(t, exitDone)
@@ -117,7 +117,7 @@ func spoil(t *testing.T, path string) {
 // other region's is taken.
 func TestMirrorSyncOverBadLines(t *testing.T) {
 	c := slowCluster(t)
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	bucket := east.Bucket(t, "lines")
 	good := []string{"--mirror", west.URL(west.Bucket(t, "lines"), "") + "&name=west"}
 	slotark(t, password, append(good, "snapshot", "--compression", "none", "--node", c.Addrs()[0], "--repo", east.URL(bucket, ""))...).want(t, exitDone)

@@ -37,7 +37,7 @@ func idsOf(t *testing.T, repo ...string) []string {
 func TestPruneAndHold(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 300, Seed: 8})
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	for name, repo := range map[string][]string{
 		"folders": {"--repo", filepath.Join(t.TempDir(), "repo"), "--mirror", filepath.Join(t.TempDir(), "mirror")},
 		"S3":      {"--repo", east.URL(east.Bucket(t, "prune"), "backups"), "--mirror", west.URL(west.Bucket(t, "prune"), "backups")},

@@ -28,7 +28,8 @@ const (
 	accessKey = "slotark-test"
 	// versitygw refuses short secrets.
 	secretKey = "slotark-test-secret-key-that-opens-nothing"
-	region    = "us-east-1"
+	// home is the region of servers that nobody has named one for.
+	home = "us-east-1"
 
 	startAttempts = 5 // a free port may be taken before the server binds it
 	startLimit    = 20 * time.Second
@@ -54,6 +55,12 @@ type Server struct {
 // settings and credentials of the person who runs the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return StartIn(t, home)
+}
+
+// StartIn is Start in a region. A request that is signed for another is refused.
+func StartIn(t testing.TB, region string) *Server {
+	t.Helper()
 	binary := find(t)
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "",
@@ -66,7 +73,7 @@ func Start(t testing.TB) *Server {
 	var err error
 	for range startAttempts {
 		var s *Server
-		if s, err = start(binary, root, versions); err != nil {
+		if s, err = start(binary, region, root, versions); err != nil {
 			continue
 		}
 		t.Cleanup(s.Stop)
@@ -115,7 +122,7 @@ func find(t testing.TB) string {
 
 // start starts the child. Pdeathsig is sent when the THREAD that started the
 // child ends, so one goroutine keeps its thread until the child is gone.
-func start(binary, root, versions string) (*Server, error) {
+func start(binary, region, root, versions string) (*Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -128,7 +135,7 @@ func start(binary, root, versions string) (*Server, error) {
 		Endpoint: "http://" + address, Region: region, AccessKey: accessKey, SecretKey: secretKey,
 		root: root, exited: make(chan struct{}),
 	}
-	cmd := exec.Command(binary, "--port", address, "--health", "/health", "--quiet",
+	cmd := exec.Command(binary, "--port", address, "--region", region, "--health", "/health", "--quiet",
 		"posix", "--versioning-dir", versions, root)
 	// By the environment, because arguments are seen by every user.
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+accessKey, "ROOT_SECRET_KEY="+secretKey)

@@ -20,11 +20,11 @@ import (
 func TestRegionGoesDark(t *testing.T) {
 	// Enough for the one that lives, on a busy machine.
 	const patience = 6 * time.Second
-	east, west := s3test.Start(t), s3test.Start(t)
+	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	var mirrors []storage.Named
 	for name, server := range map[string]*s3test.Server{"east": east, "west": west} {
 		s, err := s3.Open(t.Context(), s3.Options{
-			Bucket: server.Bucket(t, "backups"), Prefix: "prod", Endpoint: server.Endpoint, PathStyle: true,
+			Bucket: server.Bucket(t, "backups"), Prefix: "prod", Endpoint: server.Endpoint, Region: server.Region, PathStyle: true,
 			StallTimeout: patience, MaxBackoff: 10 * time.Millisecond,
 		})
 		if err != nil {

@@ -101,6 +101,9 @@ func (s *Store) explainAnswer(err error, status int, code, message string) error
 	case "AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException", "MovedPermanently":
 		return hint.Add(&fault{fmt.Sprintf("bucket %q is not in region %q", s.o.Bucket, s.o.Region), storage.ErrNoStore, err},
 			"Set the bucket's region with ?region=...")
+	case "BadRequest": // to HEAD, which is answered without a reason
+		return hint.Add(&fault{"the server answered " + oneLine(status, code, message), nil, err},
+			fmt.Sprintf("Check the bucket's region, which is taken to be %q (set it with ?region=...), and whether the credentials have expired.", s.o.Region))
 	case "NotImplemented":
 		return hint.Add(&fault{"the server does not know this kind of request", nil, err},
 			"The store must support conditional writes (If-None-Match) and multipart uploads.")

@@ -123,6 +123,26 @@ func TestNoRegion(t *testing.T) {
 	}
 }
 
+// A bucket is in one region, and a request for another is not answered.
+func TestAnotherRegion(t *testing.T) {
+	server := s3test.StartIn(t, "eu-central-1")
+	server.Bucket(t, "backups")
+	storagetest.Put(t, open(t, server, "backups", "pre"), "a", []byte("x"))
+	s, err := s3.Open(t.Context(), s3.Options{
+		Bucket: "backups", Prefix: "pre", Endpoint: server.Endpoint, Region: "us-west-2", PathStyle: true, MaxBackoff: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for verb, err := range each(t.Context(), s) {
+		if verb == "list" || verb == "open" { // the others begin with a HEAD, to which no server can say why
+			wantOneLine(t, verb, err, `bucket "backups" is not in region "us-west-2"`)
+		} else {
+			wantOneLine(t, verb, err)
+		}
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	server := s3test.Start(t)
 	server.Stop()

@@ -22,15 +22,22 @@ func open(t *testing.T, server *s3test.Server, bucket, prefix string) *s3.Store 
 	return s
 }
 
-// TestConformance runs on three servers: one bucket keeps old versions, where a
-// deleted object is a marker and not nothing, and one can lock besides.
+// TestConformance runs in two regions: in buckets that keep old versions, where a
+// deleted object is a marker and not nothing, that can lock besides, and in plain
+// ones.
 func TestConformance(t *testing.T) {
-	for name, make := range map[string]func(*s3test.Server, testing.TB, string) string{
-		"plain": (*s3test.Server).Bucket, "versioned": (*s3test.Server).VersionedBucket, "with object lock": (*s3test.Server).LockedBucket,
+	for name, c := range map[string]struct {
+		region string
+		make   func(*s3test.Server, testing.TB, string) string
+	}{
+		"plain":            {"eu-central-1", (*s3test.Server).Bucket},
+		"plain, elsewhere": {"us-west-2", (*s3test.Server).Bucket},
+		"versioned":        {"us-west-2", (*s3test.Server).VersionedBucket},
+		"with object lock": {"eu-central-1", (*s3test.Server).LockedBucket},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := s3test.Start(t)
-			bucket := make(server, t, "backups")
+			server := s3test.StartIn(t, c.region)
+			bucket := c.make(server, t, "backups")
 			count := 0
 			storagetest.Run(t, func(t *testing.T) storage.Store {
 				count++
