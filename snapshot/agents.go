@@ -107,6 +107,9 @@ func (b byAgent) Capture(ctx context.Context, j Job, turn Turn) (manifest.Shard,
 		if errors.Is(err, ErrAgentLost) || errors.Is(err, hint.ErrLeft) {
 			b.delivered.lose(catalog.Folder(j.Cluster, j.Snapshot) + j.folder())
 		}
+		if errors.Is(err, ErrAgentLost) {
+			err = Retryable(err)
+		}
 		return manifest.Shard{}, err
 	}
 	b.delivered.add(delivered{delivery, j})
@@ -146,7 +149,7 @@ func (r *run) capturer(ctx context.Context, j Job) (Capturer, error) {
 			"name it: --agent "+j.Source.Addr+"=https://HOST:PORT or agents.urls in --config FILE, or let --collect auto take another way for this node")
 	}
 	if agent == nil || r.Collect != CollectAgent && r.Collect != CollectAuto {
-		return r.pipeline(), nil
+		return r.pipeline, nil
 	}
 	if r.Collect == CollectAuto {
 		if err := agent.Ready(ctx, j.Cluster, j.Source.Addr); err != nil {
@@ -154,7 +157,7 @@ func (r *run) capturer(ctx context.Context, j Job) (Capturer, error) {
 				return nil, context.Cause(ctx)
 			}
 			r.delivered.warn(fmt.Sprintf("%s: captured without its agent: %v", j.Source.Addr, err))
-			return r.pipeline(), nil
+			return r.pipeline, nil
 		}
 	}
 	return byAgent{r, agent}, nil

@@ -3,10 +3,12 @@ package snapshot
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/slot"
 )
 
@@ -14,13 +16,22 @@ import (
 // the primary pings every 10 s (repl-ping-replica-period).
 const maxReplicaSilence = 15 * time.Second
 
+// Which nodes of a shard may give its dump.
+const (
+	ReplicasPrefer  = "prefer"  // the primary where no replica is fit
+	ReplicasRequire = "require" // no primary, whatever that costs
+	ReplicasNever   = "never"   // no replica
+)
+
 // choice is the node that will give a shard's dump, with all that is known of
-// it.
+// it, and which of the shard's nodes gave none so far.
 type choice struct {
 	shard  cluster.Shard
 	source cluster.Member
 	lag    int64  // bytes behind the primary
 	why    string // for a person, where it is not the expected one
+	try    int    // of this shard; 1 at first
+	tried  map[string]int
 }
 
 func (c choice) chosen() Chosen {
@@ -49,21 +60,28 @@ func (c Chosen) String() string {
 
 // choose picks for each shard that owns slots the healthy replica that is
 // least behind, else the primary.
-func choose(topology *cluster.Topology, o Options) []choice {
+func choose(topology *cluster.Topology, o Options) ([]choice, error) {
 	var choices []choice
 	for _, shard := range topology.Shards {
 		if shard.Slots.Len() == 0 {
 			continue // a primary without slots holds no keys
 		}
-		choices = append(choices, chooseNode(shard, o))
+		fit, err := candidates(shard, o)
+		if err != nil {
+			return nil, err
+		}
+		fit[0].try = 1
+		choices = append(choices, fit[0])
 	}
-	return choices
+	return choices, nil
 }
 
-func chooseNode(shard cluster.Shard, o Options) choice {
+// candidates are the nodes that may give a shard's dump, the best first: there
+// is at least one.
+func candidates(shard cluster.Shard, o Options) ([]choice, error) {
 	primary := choice{shard: shard, source: shard.Primary}
-	if o.Primary {
-		return primary
+	if o.Replicas == ReplicasNever {
+		return []choice{primary}, nil
 	}
 	var fit []choice
 	for _, replica := range shard.Replicas {
@@ -76,12 +94,39 @@ func chooseNode(shard cluster.Shard, o Options) choice {
 		}
 		fit = append(fit, choice{shard: shard, source: replica, lag: lag})
 	}
-	if len(fit) == 0 {
-		return primary
-	}
-	return slices.MinFunc(fit, func(a, b choice) int {
+	slices.SortFunc(fit, func(a, b choice) int {
 		return cmp.Or(cmp.Compare(a.lag, b.lag), cmp.Compare(a.source.ID, b.source.ID))
 	})
+	if o.Replicas != ReplicasRequire {
+		return append(fit, primary), nil
+	}
+	if len(fit) == 0 {
+		return nil, hint.Refuse(fmt.Errorf("shard %s: no replica can give its dump: %s", shard.Slots, cmp.Or(primary.why, "it has none")),
+			"mend the replica, let it be further behind (--max-lag), or let primaries give dumps too: --replicas prefer")
+	}
+	return fit, nil
+}
+
+// next is the node for another try: the first one once more, unless that is
+// known to be in vain, then the one that was tried least, the best first.
+func (c choice) next(fit []choice, inVain bool) choice {
+	tried := maps.Clone(c.tried)
+	if tried == nil {
+		tried = map[string]int{}
+	}
+	tried[c.source.ID]++
+	at := slices.IndexFunc(fit, func(f choice) bool { return f.source.ID == c.source.ID })
+	if at < 0 || inVain || c.try > 1 {
+		at = 0
+		for i, f := range fit {
+			if tried[f.source.ID] < tried[fit[at].source.ID] {
+				at = i
+			}
+		}
+	}
+	next := fit[at]
+	next.try, next.tried = c.try+1, tried
+	return next
 }
 
 // unfit says why a replica cannot give the dump; "" where it can.

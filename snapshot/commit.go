@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/grace"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage/mirror"
@@ -38,6 +41,8 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 		m.Findings = append(m.Findings, manifest.Finding{Code: "topology", Severity: "warning", Subject: r.Cluster, Detail: w.String()})
 	}
 	m.Findings = append(m.Findings, r.findings(m)...)
+	m.Findings = append(m.Findings, r.forkFindings(m)...)
+	m.Findings = append(m.Findings, r.notes...)
 	return m
 }
 
@@ -54,6 +59,30 @@ func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
 		if s.Dump.ChecksumDisabled {
 			findings = append(findings, manifest.Finding{Code: "unverifiable", Severity: "warning", Subject: "shard " + s.Slots.String(),
 				Detail: "its dump has no CRC64 (rdbchecksum no): its structure is sound, a flipped bit inside a value could not be seen"})
+		}
+	}
+	return findings
+}
+
+// forkFindings are what is wrong with when the nodes forked, where they were to
+// do so together.
+func (r *run) forkFindings(m *manifest.Manifest) []manifest.Finding {
+	if r.Forks != ForksTogether || len(m.Shards) == 0 {
+		return nil
+	}
+	var findings []manifest.Finding
+	if skew := m.Skew(); skew > r.MaxSkew {
+		findings = append(findings, manifest.Finding{Code: "skew", Severity: "error", Subject: m.Cluster,
+			Detail: fmt.Sprintf("its nodes forked within %s, and were to do so within %s", human.Duration(skew), r.MaxSkew)})
+	}
+	on := map[string]int{}
+	for _, c := range r.choices {
+		on[machineOf(r.Access, c.source.Addr)]++
+	}
+	for _, machine := range slices.Sorted(maps.Keys(on)) {
+		if on[machine] > 1 {
+			findings = append(findings, manifest.Finding{Code: "shared-host", Severity: "warning", Subject: machine,
+				Detail: fmt.Sprintf("%d of its nodes forked at once, as all were to do so together", on[machine])})
 		}
 	}
 	return findings

@@ -2,11 +2,15 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/cluster"
@@ -15,25 +19,29 @@ import (
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/collect"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage/limit"
 	"github.com/slotark/slotark/storage/seal"
 )
 
 // Job is one shard to capture: what a coordinator hands to whoever captures it.
 type Job struct {
-	Cluster  string
-	Snapshot manifest.ID
-	Shard    cluster.Shard
-	Source   cluster.Member // the node that gives the dump
-	Lag      int64          // bytes it was behind the primary when it was chosen
-	Why      string         // why it is the primary though there are replicas; else empty
-	Collect  string         // one of the Collect constants
-	Attempt  int            // counts the tries of this shard from 1, whoever captures it; each has a folder of its own. 0 is 1
+	Cluster   string
+	Snapshot  manifest.ID
+	Shard     cluster.Shard
+	Source    cluster.Member // the node that gives the dump
+	Lag       int64          // bytes it was behind the primary when it was chosen
+	Why       string         // why it is this node though another was to be expected; else empty
+	Collect   string         // one of the Collect constants
+	Attempt   int            // counts the tries of this shard from 1, whoever captures it; each has a folder of its own. 0 is 1
+	Silence   time.Duration  // how long the node may say nothing; 0 is a minute
+	Bandwidth int64          // bytes a second that are read of the node's dump at most; 0 is no limit
 }
 
 // Turn waits until a node may be made to fork, for two forks on one machine can
-// take twice its memory. The function that it returns is called once, when the
-// node's child has ended.
-type Turn func(ctx context.Context) (ended func(), err error)
+// take twice its memory. Machine names the machine that the node runs on, for
+// who knows it; "" goes by the node's address. The function that it returns is
+// called once, when the node's child has ended.
+type Turn func(ctx context.Context, machine string) (ended func(), err error)
 
 // Capturer captures shards: a [Pipeline] on this machine, or an agent beside
 // the node. It takes its turn right before the node is made to fork, once for
@@ -41,21 +49,44 @@ type Turn func(ctx context.Context) (ended func(), err error)
 type Capturer interface {
 	// Capture takes one shard's dump and returns the manifest's entry for it.
 	// Its objects are in the stores then; without a manifest they are no
-	// snapshot. It may be called by several goroutines at once.
+	// snapshot. An error that another try may do without, of the same node or of
+	// another one of the shard, is marked by [Retryable]. It may be called by
+	// several goroutines at once.
 	Capture(ctx context.Context, j Job, turn Turn) (manifest.Shard, error)
 }
 
 var _ Capturer = (*Pipeline)(nil)
 
+// ErrRetryable is what errors are known by that another try may do without.
+var ErrRetryable = errors.New("another try may do without it")
+
+// Retryable marks an error of a node, and not of a store or of what was asked
+// for, as an [ErrRetryable]. Its text stays. A nil err stays nil.
+func Retryable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &retryable{err}
+}
+
+type retryable struct{ error }
+
+func (r *retryable) Unwrap() []error { return []error{r.error, ErrRetryable} }
+
 // Pipeline captures shards: collect → inspect → seal → put, in one pass. It
 // holds what belongs to the machine it runs on: the way to the nodes and to the
-// stores.
+// stores. Each dump under way takes memory: Parallel bounds them.
 type Pipeline struct {
 	Access   *cluster.Access
 	Writer   *catalog.Writer
 	Sealer   *seal.Sealer
 	Folders  map[string]string // node address → its data folder as seen from here
+	Machine  string            // where the nodes run that it captures, if they do so on one; "" goes by their addresses
+	Parallel int               // dumps under way at once; 0 is no limit
 	Progress progress.Func
+
+	once  sync.Once
+	slots *semaphore.Weighted
 }
 
 // staleTries is how often a dump over the wire is asked for again when the
@@ -65,31 +96,40 @@ const staleTries = 3
 // Capture implements [Capturer].
 func (p *Pipeline) Capture(ctx context.Context, j Job, turn Turn) (manifest.Shard, error) {
 	for try := 1; ; try++ {
-		shard, err := p.capture(ctx, j, turn)
-		if err == nil || !errors.Is(err, collect.ErrStale) || try == staleTries {
+		shard, way, err := p.capture(ctx, j, turn)
+		if err == nil || way != CollectStream || !errors.Is(err, collect.ErrStale) || try == staleTries {
 			return shard, err
 		}
 	}
 }
 
-func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (manifest.Shard, error) {
+func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Shard, way string, _ error) {
 	slots := j.Shard.Slots
-	task := progress.Event{Task: "shard " + slots.String(), Phase: "save", Detail: j.source()}
+	task := progress.Event{Task: "shard " + slots.String(), Phase: "wait", Detail: j.source()}
 	p.Progress.Emit(task)
-	ended, err := turn(ctx)
+	ended, err := turn(ctx, p.Machine)
 	if err != nil {
-		return manifest.Shard{}, err
+		return manifest.Shard{}, "", err
 	}
 	ended = sync.OnceFunc(ended)
 	defer ended()
+	// Who holds a place never waits for a turn, so waiting for one in a turn ends.
+	left, err := p.enter(ctx)
+	if err != nil {
+		return manifest.Shard{}, "", err
+	}
+	defer left()
+	task.Phase = "save"
+	p.Progress.Emit(task)
 	asked := clock.Now()
 	source, way, err := p.collect(ctx, j)
 	if err != nil {
-		return manifest.Shard{}, err
+		return manifest.Shard{}, way, nodeFault(err)
 	}
 	if source.Size >= 0 {
 		ended() // a dump of known size is a file: its child is done
 	}
+	source.ReadCloser = &childReader{source.ReadCloser, limit.NewReader(ctx, source.ReadCloser, j.Bandwidth), ended}
 	task.Phase, task.Total = "collect", max(0, source.Size)
 	inspected := newInspection(ctx, source, slots, func(done int64, keys uint64) {
 		task := task
@@ -98,25 +138,64 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (manifest.Shar
 	})
 	// The sealer gets the dump's end only when it was found sound and fresh, and
 	// the stores theirs only when the sealer has ended.
-	inspected.verdict = func(report *rdb.Report) error { return fresh(source, report, clock.Since(asked)) }
+	inspected.verdict = func(report *rdb.Report) error {
+		return cmp.Or(fresh(source, report, clock.Since(asked)), atRest(report))
+	}
 	file, err := p.put(ctx, j, dumpObject(j.folder()), inspected)
 	if failure := inspected.Close(); failure != nil {
-		err = failure // the dump's own trouble: what the stores say of it adds nothing
+		err = nodeFault(failure) // the dump's own trouble: what the stores say of it adds nothing
 	}
 	if err != nil {
-		return manifest.Shard{}, fmt.Errorf("dump of %s: %w", j.Source.Addr, err)
+		return manifest.Shard{}, way, fmt.Errorf("dump of %s: %w", j.Source.Addr, err)
 	}
 	shard := j.record(source, way, inspected.report)
 	shard.Dump.File = file
 	index := manifest.NewSlotIndex(slots, inspected.report).Encode()
 	shard.SlotIndex, err = p.put(ctx, j, indexObject(j.folder()), bytes.NewReader(index))
 	if err != nil {
-		return manifest.Shard{}, err
+		return manifest.Shard{}, way, err
 	}
 	size := file.Content().Bytes
 	task.Done, task.Total, task.Keys, task.Ended = size, size, inspected.report.Keys, true
 	p.Progress.Emit(task)
-	return shard, nil
+	return shard, way, nil
+}
+
+// enter waits for a place among the dumps under way.
+func (p *Pipeline) enter(ctx context.Context) (left func(), err error) {
+	if p.Parallel == 0 {
+		return func() {}, nil
+	}
+	p.once.Do(func() { p.slots = semaphore.NewWeighted(int64(p.Parallel)) })
+	if err := p.slots.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return func() { p.slots.Release(1) }, nil
+}
+
+// nodeFault marks what another try may do without. Rights and folders are for a
+// person to mend.
+func nodeFault(err error) error {
+	if errors.Is(err, cluster.ErrAuth) || errors.Is(err, collect.ErrNotHere) {
+		return err
+	}
+	return Retryable(err)
+}
+
+// childReader gives a dump's bytes at a rate, and tells when the node's child
+// has written the last of them.
+type childReader struct {
+	io.Closer
+	dump  io.Reader
+	ended func()
+}
+
+func (c *childReader) Read(p []byte) (int, error) {
+	n, err := c.dump.Read(p)
+	if err != nil {
+		c.ended()
+	}
+	return n, err
 }
 
 // put seals one object and puts it into the stores, in one pass.
@@ -131,12 +210,12 @@ func (p *Pipeline) collect(ctx context.Context, j Job) (*collect.Source, string,
 	byFile := j.Collect == CollectBgsave ||
 		j.Collect == CollectAuto && (folder != "" || collect.Local(p.Access, addr)) && collect.Here(ctx, p.Access, addr, folder)
 	if byFile {
-		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder})
+		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder, Silence: j.Silence})
 		if err == nil || j.Collect == CollectBgsave || !errors.Is(err, collect.ErrNotHere) {
 			return source, CollectBgsave, err
 		}
 	}
-	source, err := collect.Stream(ctx, p.Access, addr, collect.StreamOptions{})
+	source, err := collect.Stream(ctx, p.Access, addr, collect.StreamOptions{Silence: j.Silence})
 	return source, CollectStream, err
 }
 

@@ -1,9 +1,11 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
@@ -39,9 +41,15 @@ type Options struct {
 	Collect   string            // one of the Collect constants; "" is auto
 	Folders   map[string]string // node address → its data folder as seen from here
 	Agents    map[string]Agent  // node address → the agent beside it
-	Primary   bool              // take every dump from the primary, though a replica could give it
+	Replicas  string            // which nodes may give dumps, one of the Replicas constants; "" is prefer
 	MaxLag    int64             // bytes a replica may be behind; 0 is DefaultMaxLag
-	Parallel  int               // shards captured at once; 0 is DefaultParallel
+	Forks     string            // when nodes fork, one of the Forks constants; "" is apart
+	Parallel  int               // forks in the cluster, and dumps under way here, at once; 0 is DefaultParallel. Together it does not count
+	MaxSkew   time.Duration     // of forks together: more is a finding; 0 is DefaultMaxSkew
+	Tries     int               // of each shard, on all of its nodes together; 0 is DefaultTries
+	Silence   time.Duration     // how long a node may say nothing before its try has failed; 0 is a minute
+	Settle    time.Duration     // how long the cluster may take to be whole again, as by a failover; 0 is DefaultSettle
+	Bandwidth int64             // bytes a second that are read of one node's dump; 0 is no limit
 	Limit     time.Duration     // for the whole; 0 is no limit
 	DryRun    bool              // stop before anything is asked of a node or put into a store
 	Build     string            // "slotark 0.1.0", for the manifest
@@ -53,6 +61,9 @@ type Options struct {
 const (
 	DefaultMaxLag   = 16 << 20
 	DefaultParallel = 4
+	DefaultMaxSkew  = time.Second
+	DefaultTries    = 4
+	DefaultSettle   = time.Minute
 )
 
 // Result is what a snapshot came to.
@@ -99,7 +110,9 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 
 	// One node for each shard.
-	run.choices = choose(run.topology, o)
+	if run.choices, err = choose(run.topology, o); err != nil {
+		return nil, err
+	}
 	if o.DryRun {
 		return run.result(run.manifest(nil)), nil
 	}
@@ -118,14 +131,11 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 		}
 	}()
 
-	// Capture: collect, inspect, seal and put, in one pass.
+	// Capture: collect, inspect, seal and put, in one pass. Then topology again:
+	// what failed or changed meanwhile is taken again, until nothing did.
+	run.prepare()
 	shards, err := run.capture(ctx)
 	if err != nil {
-		return nil, run.explain(ctx, err)
-	}
-
-	// Topology again: nothing may have moved.
-	if err := run.undisturbed(ctx); err != nil {
 		return nil, err
 	}
 
@@ -151,8 +161,25 @@ type run struct {
 	topology *cluster.Topology
 	choices  []choice
 	writer   *catalog.Writer
+	turns    *turns
+	pipeline *Pipeline // of this machine
 
 	delivered deliveries // by agents
+
+	mu    sync.Mutex
+	notes []manifest.Finding // what was tried again, and why
+}
+
+// prepare makes what captures, and whose turn it is.
+func (r *run) prepare() {
+	parallel := r.Parallel
+	if r.Forks == ForksTogether {
+		parallel = 0 // all children write at once, and none may be kept waiting
+	}
+	r.turns = newTurns(r.Options, len(r.choices))
+	r.pipeline = &Pipeline{
+		Access: r.Access, Writer: r.writer, Sealer: r.Sealer, Folders: r.Folders, Parallel: parallel, Progress: r.Progress,
+	}
 }
 
 func (o Options) withDefaults() Options {
@@ -168,9 +195,12 @@ func (o Options) withDefaults() Options {
 	if o.MaxLag == 0 {
 		o.MaxLag = DefaultMaxLag
 	}
-	if o.Parallel == 0 {
-		o.Parallel = DefaultParallel
-	}
+	o.Replicas = cmp.Or(o.Replicas, ReplicasPrefer)
+	o.Forks = cmp.Or(o.Forks, ForksApart)
+	o.Parallel = cmp.Or(o.Parallel, DefaultParallel)
+	o.MaxSkew = cmp.Or(o.MaxSkew, DefaultMaxSkew)
+	o.Tries = cmp.Or(o.Tries, DefaultTries)
+	o.Settle = cmp.Or(o.Settle, DefaultSettle)
 	return o
 }
 
@@ -181,51 +211,26 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the snapshot took over its limit of %s", o.Limit))
 }
 
-// undisturbed looks at the topology once more and refuses what moved.
-func (r *run) undisturbed(ctx context.Context) error {
-	after, err := cluster.Discover(ctx, r.Access, r.Seeds)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDisturbed, err)
-	}
-	if after.Fingerprint() != r.topology.Fingerprint() {
-		return hint.Add(fmt.Errorf("%w: %s", ErrDisturbed, difference(r.topology, after)),
-			"let the failover or resharding end, then take the snapshot again")
-	}
-	return nil
-}
-
 // explain looks whether a capture failed because the cluster changed: that a
 // connection was closed is only how a failover shows.
 func (r *run) explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, ErrDisturbed) {
+		return err
+	}
+	after, discoverErr := cluster.Discover(ctx, r.Access, r.seeds())
 	if ctx.Err() != nil {
 		return err
 	}
-	if change := r.undisturbed(ctx); change != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w; %w", change, err)
+	if discoverErr != nil {
+		return fmt.Errorf("%w: %w; %w", ErrDisturbed, discoverErr, err)
 	}
-	return err
-}
-
-// difference names the first thing that is not as it was.
-func difference(before, after *cluster.Topology) string {
-	was := map[string]cluster.Shard{}
-	for _, s := range before.Shards {
-		was[s.Primary.ID] = s
-	}
-	for _, s := range after.Shards {
-		old, known := was[s.Primary.ID]
-		switch {
-		case !known:
-			return fmt.Sprintf("%s is a primary now (a failover)", s.Primary.Addr)
-		case old.Slots != s.Slots:
-			return fmt.Sprintf("%s had slots %s and has %s now", s.Primary.Addr, old.Slots, s.Slots)
-		case old.Primary.ConfigEpoch != s.Primary.ConfigEpoch:
-			return fmt.Sprintf("%s went from config epoch %d to %d", s.Primary.Addr, old.Primary.ConfigEpoch, s.Primary.ConfigEpoch)
-		case len(old.Replicas) != len(s.Replicas):
-			return fmt.Sprintf("%s had %d replicas and has %d now", s.Primary.Addr, len(old.Replicas), len(s.Replicas))
+	for _, c := range r.choices {
+		if change := c.disturbance(after); change != "" {
+			return hint.Add(fmt.Errorf("%w: %s; %w", ErrDisturbed, change, err),
+				"let the failover or resharding end, then take the snapshot again")
 		}
 	}
-	return fmt.Sprintf("%d shards became %d, or replicas moved between them", len(before.Shards), len(after.Shards))
+	return err
 }
 
 func (r *run) result(m *manifest.Manifest) *Result {

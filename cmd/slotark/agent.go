@@ -106,7 +106,7 @@ func runAgent(ctx context.Context, a *app, cmd *cobra.Command) error {
 			if s.Snapshot.DataDirs[o.Source.Addr] != "" {
 				shop.Collect = snapshot.CollectAuto
 			}
-			shop.Capturer = &snapshot.Pipeline{Access: access, Writer: writer, Sealer: sealer, Folders: s.Snapshot.DataDirs,
+			shop.Capturer = &snapshot.Pipeline{Access: access, Writer: writer, Sealer: sealer, Folders: s.Snapshot.DataDirs, Machine: agent.Machine(),
 				Progress: func(e progress.Event) { shop.Report.Emit(e) }}
 			return shop, nil
 		},

@@ -46,6 +46,9 @@ type flags struct {
 	prefer       string
 	dataDirs     []string
 	agents       agentFlags
+	capture      config.Snapshot
+	maxLag       string
+	bandwidth    string
 	seal         config.Seal
 	window       string
 	identities   []string
@@ -71,32 +74,6 @@ func (a *app) addFlags(set *pflag.FlagSet) {
 	set.StringVar(&f.repo, "repo", "", "the repository's primary store, as a folder or a `URL`: s3://BUCKET/PREFIX?region=…&endpoint=…&path_style=true")
 	set.StringArrayVar(&f.mirrors, "mirror", nil, "a further store that receives every object, by its `URL`; may be repeated")
 	set.StringVar(&f.asOf, "as-of", "", "read the buckets as they were at an `INSTANT`, such as 2026-01-31T02:00:00Z, with what was deleted or overwritten since; they must keep versions")
-}
-
-// addCaptureFlags are those of the verbs that take snapshots.
-func (a *app) addCaptureFlags(set *pflag.FlagSet) {
-	f := &a.flags
-	set.StringVar(&f.require, "require", "", "how many stores must have the whole snapshot, or it fails: primary, all, or a number `N`, the primary among them (default primary)")
-	set.StringVar(&f.collect, "collect", "", "how to get the dumps: agent (beside each node, --agent), bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
-	set.StringVar(&f.prefer, "prefer", "", "which node of a shard to ask: replica or primary (default replica)")
-	set.StringArrayVar(&f.agents.urls, "agent", nil, "the agent beside a node, by the node's announced address: `HOST:PORT=https://HOST:PORT`; may be repeated")
-	a.addAgentFiles(set)
-	a.addDataDirFlag(set)
-	a.addSealFlags(set)
-}
-
-// addDataDirFlag is that of who reads data folders.
-func (a *app) addDataDirFlag(set *pflag.FlagSet) {
-	set.StringSliceVar(&a.flags.dataDirs, "data-dir", nil, "where a node's data folder is seen from here: `HOST:PORT=FOLDER`")
-}
-
-// addSealFlags are those of who seals dumps.
-func (a *app) addSealFlags(set *pflag.FlagSet) {
-	f := &a.flags
-	set.StringVar(&f.seal.Compression, "compression", "", "zstd or none (default zstd)")
-	set.StringVar(&f.seal.Level, "compression-level", "", "fastest, default, better or best (default fastest)")
-	set.StringVar(&f.window, "compression-window", "", "how far back a repetition is found, as a `SIZE` to 128MiB (default: as the level has it)")
-	a.addRecipientFlags(set)
 }
 
 // addRecipientFlags are those of the verbs that encrypt.
@@ -212,21 +189,8 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	if given("timeout") {
 		c.Cluster.Timeout = f.timeout
 	}
-	if given("prefer") {
-		if f.prefer != "replica" && f.prefer != "primary" {
-			return fmt.Errorf("--prefer %q: want replica or primary", f.prefer)
-		}
-		c.Snapshot.PreferReplica = f.prefer == "replica"
-	}
-	dataDirs, err := addressPairs("data-dir", "FOLDER", f.dataDirs)
-	if err != nil {
+	if err := f.overrideCapture(&c.Snapshot, given); err != nil {
 		return err
-	}
-	for addr, folder := range dataDirs {
-		if c.Snapshot.DataDirs == nil {
-			c.Snapshot.DataDirs = map[string]string{}
-		}
-		c.Snapshot.DataDirs[addr] = folder
 	}
 	if err := f.agents.override(&c.Agents, given); err != nil {
 		return err
@@ -254,8 +218,10 @@ var flagOf = map[string]string{
 	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
 	"agents.urls": "agent", "agents.listen": "listen",
 	"repository.seal.compression": "compression", "repository.seal.level": "compression-level", "repository.seal.window": "compression-window",
-	"repository.seal.recipients": "recipient",
-	"drill.runtime":              "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
+	"repository.seal.recipients": "recipient", "snapshot.replicas": "replicas", "snapshot.max_lag": "max-lag", "snapshot.forks": "forks",
+	"snapshot.max_skew": "max-skew", "snapshot.parallel": "parallel", "snapshot.tries": "tries", "snapshot.node_bandwidth": "node-bandwidth",
+	"snapshot.timeout": "time-limit",
+	"drill.runtime":    "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
 	"schedule.prune": "prune-schedule", "retention.keep_last": "keep-last", "retention.keep_hourly": "keep-hourly", "retention.keep_daily": "keep-daily",
 	"retention.keep_weekly": "keep-weekly", "retention.keep_monthly": "keep-monthly", "retention.keep_yearly": "keep-yearly",
 	"retention.keep_minimum": "keep-minimum", "retention.orphans_older": "orphans-older", "retention.time_zone": "time-zone",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/collect"
 	"github.com/slotark/slotark/storage"
@@ -39,7 +40,8 @@ var kinds = []struct {
 	is   error
 }{
 	{"protocol", ErrProtocol}, {"forbidden", ErrForbidden}, {"unknown-job", ErrUnknownJob}, {"stopping", ErrStopping},
-	{"stale", collect.ErrStale}, {"not-here", collect.ErrNotHere}, {"cut", collect.ErrCut},
+	{"stale", collect.ErrStale}, {"not-here", collect.ErrNotHere}, {"cut", collect.ErrCut}, {"cannot-save", collect.ErrCannotSave},
+	{"retryable", snapshot.ErrRetryable}, {"disturbed", snapshot.ErrDisturbed},
 	{"node-access", cluster.ErrAuth}, {"node-unreachable", cluster.ErrUnreachable}, {"not-cluster", cluster.ErrNotCluster},
 	{"not-found", storage.ErrNotFound}, {"exists", storage.ErrExists}, {"no-store", storage.ErrNoStore}, {"denied", storage.ErrDenied},
 	{"full", storage.ErrFull}, {"locked", storage.ErrLocked}, {"read-only", storage.ErrReadOnly},

@@ -201,9 +201,10 @@ func (j *job) capture() (*Workshop, manifest.Shard, error) {
 }
 
 // turn asks the coordinator and waits for its grant.
-func (j *job) turn(ctx context.Context) (func(), error) {
+func (j *job) turn(ctx context.Context, machine string) (func(), error) {
 	var n int
 	j.change(func() {
+		j.now.Machine = machine
 		j.now.Turns++
 		n = j.now.Turns
 	})

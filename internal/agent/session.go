@@ -190,7 +190,7 @@ func (s *session) turns(ctx context.Context, turn snapshot.Turn) {
 		if s.await(ctx, func() bool { return s.now.Turns >= n }) != nil {
 			return
 		}
-		ended, err := turn(ctx)
+		ended, err := turn(ctx, s.machine())
 		if err != nil {
 			s.change(func() { s.denied = err })
 			return
@@ -199,6 +199,13 @@ func (s *session) turns(ctx context.Context, turn snapshot.Turn) {
 		_ = s.await(ctx, func() bool { return s.now.Ended >= n || s.arrived() }) // it has ended in any case
 		ended()
 	}
+}
+
+// machine is what the agent calls the one that it and its node run on.
+func (s *session) machine() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.Machine
 }
 
 // keep holds a connection until the job is settled or lost.

@@ -62,6 +62,7 @@ const (
 type state struct {
 	Now      time.Time       `json:"now"`                // the agent's clock
 	Progress *progress.Event `json:"progress,omitempty"` // the newest
+	Machine  string          `json:"machine,omitempty"`  // that it runs on: two forks there are not to happen at once
 	Turns    int             `json:"turns,omitempty"`    // that it has asked for so far
 	Ended    int             `json:"ended,omitempty"`    // of these, how many forks have ended
 	Held     int             `json:"held,omitempty"`     // the newest question about the result that was heard

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/slotark/slotark/internal/agent"
+	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/storage/seal"
 )
 
@@ -100,10 +101,27 @@ func (r Repository) Required() (int, error) {
 // Snapshot is how snapshots are taken.
 type Snapshot struct {
 	Collect       string            `yaml:"collect"`        // "auto", "agent", "bgsave" or "stream"
-	PreferReplica bool              `yaml:"prefer_replica"` // dump from a replica where a healthy one is near
+	Replicas      string            `yaml:"replicas"`       // which nodes may give dumps: "prefer", "require" or "never"
+	PreferReplica *bool             `yaml:"prefer_replica"` // the older name of replicas: true is "prefer", false "never"
 	MaxLag        Size              `yaml:"max_lag"`        // a replica further behind is not dumped from
+	Forks         string            `yaml:"forks"`          // "apart", "staggered" or "together"
+	MaxSkew       time.Duration     `yaml:"max_skew"`       // of forks together
+	Parallel      int               `yaml:"parallel"`       // forks in the cluster, and dumps under way, at once
+	Tries         int               `yaml:"tries"`          // of each shard
+	NodeBandwidth Size              `yaml:"node_bandwidth"` // bytes a second that are read of one node's dump; 0: no limit
 	DataDirs      map[string]string `yaml:"data_dirs"`      // "host:port" of a node to its data folder as seen from here
 	Timeout       time.Duration     `yaml:"timeout"`        // of a whole snapshot
+}
+
+// Preference is which nodes may give dumps, by whichever name it was set.
+func (s Snapshot) Preference() string {
+	switch {
+	case s.Replicas != "":
+		return s.Replicas
+	case s.PreferReplica != nil && !*s.PreferReplica:
+		return snapshot.ReplicasNever
+	}
+	return snapshot.ReplicasPrefer
 }
 
 // Agents are those beside the nodes, and what one of them needs to be one.
@@ -154,11 +172,14 @@ func Default() *Config {
 	return &Config{
 		Cluster:    Cluster{Timeout: 5 * time.Second},
 		Repository: Repository{Require: "primary", MirrorPatience: 10 * time.Minute, Seal: Seal{Compression: seal.Zstd, Level: seal.Fastest}},
-		Snapshot:   Snapshot{Collect: "auto", PreferReplica: true, MaxLag: 16 << 20, Timeout: 2 * time.Hour},
-		Agents:     Agents{Grace: 2 * time.Minute},
-		Drill:      Drill{Runtime: "auto", Timeout: time.Hour},
-		Retention:  Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
-		Schedule:   Schedule{TimeZone: "UTC"},
+		Snapshot: Snapshot{
+			Collect: "auto", MaxLag: snapshot.DefaultMaxLag, Forks: snapshot.ForksApart, MaxSkew: snapshot.DefaultMaxSkew,
+			Parallel: snapshot.DefaultParallel, Tries: snapshot.DefaultTries, Timeout: 2 * time.Hour,
+		},
+		Agents:    Agents{Grace: 2 * time.Minute},
+		Drill:     Drill{Runtime: "auto", Timeout: time.Hour},
+		Retention: Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
+		Schedule:  Schedule{TimeZone: "UTC"},
 	}
 }
 

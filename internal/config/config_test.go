@@ -75,7 +75,7 @@ func TestDocumentedExample(t *testing.T) {
 			Limits: map[string]config.Limit{"us-east-1": {Put: 20_000_000, Get: 100_000_000}},
 		},
 		Snapshot: config.Snapshot{
-			Collect: "auto", PreferReplica: true, MaxLag: 16 << 20,
+			Collect: "auto", Replicas: "prefer", MaxLag: 16 << 20, Forks: "apart", MaxSkew: time.Second, Parallel: 4, Tries: 4, NodeBandwidth: 200_000_000,
 			DataDirs: map[string]string{"10.0.1.10:6379": "/mnt/redis-1"}, Timeout: 2 * time.Hour,
 		},
 		Agents: config.Agents{
@@ -169,6 +169,13 @@ func TestMistakes(t *testing.T) {
 		"no recipient":        {"repository:\n  seal:\n    recipients: [hunter2]\n", "slotark.yaml:3: repository.seal.recipients[0]: is not a recipient: want a public key, age1… or ssh-ed25519 … or ssh-rsa …"},
 		"data folder":         {"snapshot:\n  data_dirs: {'a:1': data}\n", `slotark.yaml:2: snapshot.data_dirs[a:1]: "data" is not an absolute path`},
 		"no lag":              {"snapshot:\n  max_lag: 0\n", "slotark.yaml:2: snapshot.max_lag: want more than nothing, such as 16MiB"},
+		"replicas":            {"snapshot:\n  replicas: some\n", `slotark.yaml:2: snapshot.replicas: "some" is not known: want prefer, require, never`},
+		"replicas twice":      {"snapshot:\n  prefer_replica: true\n  replicas: prefer\n", "slotark.yaml:2: snapshot.prefer_replica: is the older name of replicas, which is there too: remove this one"},
+		"forks":               {"snapshot:\n  forks: sometimes\n", `slotark.yaml:2: snapshot.forks: "sometimes" is not known: want apart, staggered, together`},
+		"no skew":             {"snapshot:\n  max_skew: 0s\n", "slotark.yaml:2: snapshot.max_skew: want more than nothing, such as 30s: every wait has a limit"},
+		"nobody forks":        {"snapshot:\n  parallel: 0\n", "slotark.yaml:2: snapshot.parallel: 0: want at least 1"},
+		"no try":              {"snapshot:\n  tries: 0\n", "slotark.yaml:2: snapshot.tries: 0: want at least 1"},
+		"a trickle":           {"snapshot:\n  node_bandwidth: 100KB\n", "slotark.yaml:2: snapshot.node_bandwidth: want at least 1MiB a second: a node drops who takes no byte of its stream for a minute (repl-timeout)"},
 		"runtime":             {"drill:\n  runtime: podman\n", `slotark.yaml:2: drill.runtime: "podman" is not known: want auto, docker, process`},
 		"image of a process":  {"drill:\n  runtime: process\n  image: redis:7\n", "slotark.yaml:3: drill.image: an image means nothing to runtime: process"},
 		"a count in words":    {"retention:\n  keep_last: ten\n", `slotark.yaml:2: retention.keep_last: "ten" is not a whole number`},
@@ -225,6 +232,21 @@ schedule:
 	want := []string{"cluster.nodes[0]", "cluster.pasword_file", "cluster.timeout", "repository.primary", "schedule.snapshot"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("in the order of their lines (-want +got):\n%s\n%v", diff, err)
+	}
+}
+
+// The older name of a setting still means what it did.
+func TestPreference(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "prefer", "snapshot: {prefer_replica: true}": "prefer", "snapshot: {prefer_replica: false}": "never", "snapshot: {replicas: require}": "require",
+	} {
+		c, err := load(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Snapshot.Preference(); got != want {
+			t.Errorf("%q is %s, want %s", text, got, want)
+		}
 	}
 }
 

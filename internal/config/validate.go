@@ -14,6 +14,7 @@ import (
 
 	"github.com/slotark/slotark/internal/agent"
 	"github.com/slotark/slotark/scheduler"
+	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage/seal"
 )
@@ -173,6 +174,9 @@ func (v *validator) location(path, location string) {
 	}
 }
 
+// minBandwidth keeps the buffers between a node and its reader moving.
+const minBandwidth = 1 << 20
+
 func (v *validator) snapshot(s *Snapshot) {
 	v.oneOf("snapshot.collect", s.Collect, "auto", "agent", "bgsave", "stream")
 	for _, node := range slices.Sorted(maps.Keys(s.DataDirs)) {
@@ -181,8 +185,25 @@ func (v *validator) snapshot(s *Snapshot) {
 			v.report(path, "%q is not an absolute path", s.DataDirs[node])
 		}
 	}
+	if s.Replicas != "" {
+		v.oneOf("snapshot.replicas", s.Replicas, snapshot.ReplicasPrefer, snapshot.ReplicasRequire, snapshot.ReplicasNever)
+		if s.PreferReplica != nil {
+			v.report("snapshot.prefer_replica", "is the older name of replicas, which is there too: remove this one")
+		}
+	}
 	if s.MaxLag <= 0 {
 		v.report("snapshot.max_lag", "want more than nothing, such as 16MiB")
+	}
+	v.oneOf("snapshot.forks", s.Forks, snapshot.ForksApart, snapshot.ForksStaggered, snapshot.ForksTogether)
+	v.positive("snapshot.max_skew", s.MaxSkew)
+	if s.Parallel < 1 {
+		v.report("snapshot.parallel", "%d: want at least 1", s.Parallel)
+	}
+	if s.Tries < 1 {
+		v.report("snapshot.tries", "%d: want at least 1", s.Tries)
+	}
+	if s.NodeBandwidth != 0 && s.NodeBandwidth < minBandwidth {
+		v.report("snapshot.node_bandwidth", "want at least 1MiB a second: a node drops who takes no byte of its stream for a minute (repl-timeout)")
 	}
 	v.positive("snapshot.timeout", s.Timeout)
 }

@@ -9,10 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
 )
@@ -31,14 +29,12 @@ var (
 type BgsaveOptions struct {
 	Folder string        // where the node's "dir" is seen from here; "" asks the node
 	Limit  time.Duration // for the whole save, another one in its way included. Default 30 minutes
+	// Silence is how long the node may take to answer: it forks inside BGSAVE,
+	// and serves nobody meanwhile. Default 1 minute.
+	Silence time.Duration
 }
 
-const (
-	defaultSaveLimit = 30 * time.Minute
-	forkLimit        = time.Minute
-	pollFirst        = 20 * time.Millisecond
-	pollMost         = time.Second
-)
+const defaultSaveLimit = 30 * time.Minute
 
 // Bgsave has a node save and opens the dump in its data folder. It believes
 // nothing but evidence: BGSAVE's reply, then rdb_bgsave_in_progress 0,
@@ -49,11 +45,13 @@ func Bgsave(ctx context.Context, access *cluster.Access, addr string, o BgsaveOp
 	if o.Limit == 0 {
 		o.Limit = defaultSaveLimit
 	}
+	if o.Silence == 0 {
+		o.Silence = defaultSilence
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the save took over %s", o.Limit))
 	defer cancel()
-	// The fork happens inside BGSAVE, and a node with much memory takes its time.
 	patient := *access
-	patient.Timeout = max(access.Timeout, forkLimit)
+	patient.Timeout = o.Silence
 	node := patient.Open(addr)
 	defer node.Close()
 
@@ -67,23 +65,30 @@ func Bgsave(ctx context.Context, access *cluster.Access, addr string, o BgsaveOp
 	return nil, fmt.Errorf("bgsave on %s: %w", addr, err)
 }
 
+// saving is one save on its way.
+type saving struct {
+	node   *cluster.Node
+	path   string      // of the dump
+	before os.FileInfo // the dump as it was; nil: there was none
+}
+
 func bgsave(ctx context.Context, node *cluster.Node, folder string) (*Source, error) {
 	path, err := dumpPath(ctx, node, folder)
 	if err != nil {
 		return nil, err
 	}
-	before, err := look(path)
+	s := &saving{node: node, path: path}
+	if s.before, err = look(path); err != nil {
+		return nil, err
+	}
+	source, err := s.trigger(ctx)
 	if err != nil {
 		return nil, err
 	}
-	source, err := trigger(ctx, node)
-	if err != nil {
+	if err := s.await(ctx, source.NotBefore); err != nil {
 		return nil, err
 	}
-	if err := await(ctx, node, source.NotBefore); err != nil {
-		return nil, err
-	}
-	if err := source.open(path, before); err != nil {
+	if err := source.open(path, s.before); err != nil {
 		return nil, err
 	}
 	return source, nil
@@ -177,87 +182,6 @@ func notHere(err error) error {
 		"run slotark on the node's machine, name the folder as it is seen from here (--data-dir ADDR=FOLDER), or collect over the wire: --collect stream")
 }
 
-// trigger starts a save. A save or a rewrite in its way, of the server's own
-// or of somebody else, is waited for; it is never taken for ours.
-func trigger(ctx context.Context, node *cluster.Node) (*Source, error) {
-	wait := newPoll()
-	for {
-		source, err := evidence(ctx, node)
-		if err != nil {
-			return nil, err
-		}
-		_, err = node.Do(ctx, "BGSAVE")
-		// The fork is done inside the command, so between its request and its
-		// reply is the instant of the dump.
-		source.Forked = clock.Now()
-		if err == nil {
-			return source, nil
-		}
-		if !isBusy(err) {
-			return nil, err
-		}
-		if err := wait.next(ctx); err != nil {
-			return nil, fmt.Errorf("another save or rewrite is running: %w", err)
-		}
-	}
-}
-
-// isBusy knows the answers of rdb.c's bgsaveCommand when a child is running.
-func isBusy(err error) bool {
-	return strings.Contains(err.Error(), "Background save already in progress") ||
-		strings.Contains(err.Error(), "Another child process is active")
-}
-
-// evidence notes, before a save, what the dump is measured by.
-func evidence(ctx context.Context, node *cluster.Node) (*Source, error) {
-	now, err := node.Time(ctx)
-	if err != nil {
-		return nil, err
-	}
-	info, err := node.Info(ctx, "replication")
-	if err != nil {
-		return nil, err
-	}
-	return &Source{
-		NotBefore:  now.Truncate(time.Second),
-		ReplID:     info["master_replid"],
-		ReplOffset: info.Int("master_repl_offset"),
-	}, nil
-}
-
-// await waits for a save begun at or after an instant to have ended well.
-func await(ctx context.Context, node *cluster.Node, notBefore time.Time) error {
-	wait := newPoll()
-	for {
-		info, err := node.Info(ctx, "persistence")
-		if err != nil {
-			return err
-		}
-		if info.Int("rdb_bgsave_in_progress") == 0 {
-			return judge(info, notBefore)
-		}
-		if err := wait.next(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// judge reads the server's own evidence. A save that was killed (SIGUSR1, by a
-// failover or FLUSHALL) leaves rdb_last_bgsave_status as it was, so the time of
-// the last good save decides.
-func judge(info cluster.Info, notBefore time.Time) error {
-	if status := info["rdb_last_bgsave_status"]; status != "ok" {
-		return hint.Add(fmt.Errorf("the node could not save: rdb_last_bgsave_status is %q", status),
-			"look at the node's log: most often its disk is full or fork had no memory")
-	}
-	if saved := time.Unix(info.Int("rdb_last_save_time"), 0); saved.Before(notBefore) {
-		return hint.Add(fmt.Errorf("%w: the last good save was at %s, the request came at %s",
-			ErrStale, saved.UTC().Format(time.RFC3339), notBefore.UTC().Format(time.RFC3339)),
-			"the save was killed, by a failover perhaps: look at the node's log and take the snapshot again")
-	}
-	return nil
-}
-
 // open opens the dump and makes sure that it is a new file.
 func (s *Source) open(path string, before os.FileInfo) error {
 	file, err := os.Open(path)
@@ -268,27 +192,10 @@ func (s *Source) open(path string, before os.FileInfo) error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	if before != nil && os.SameFile(before, after) && before.ModTime().Equal(after.ModTime()) {
+	if sameFile(before, after) {
 		return errors.Join(notHere(fmt.Errorf("%s did not change with the save, so it is not this node's dump", path)), file.Close())
 	}
 	s.Size = after.Size()
 	s.ReadCloser = file
 	return nil
-}
-
-// poll waits between two looks, longer each time.
-type poll struct{ pause time.Duration }
-
-func newPoll() *poll { return &poll{pollFirst} }
-
-func (p *poll) next(ctx context.Context) error {
-	timer := time.NewTimer(p.pause)
-	defer timer.Stop()
-	p.pause = min(p.pause*3/2, pollMost)
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

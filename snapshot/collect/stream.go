@@ -188,7 +188,7 @@ func (s *stream) explain(err error) error {
 	case strings.HasPrefix(err.Error(), "NOPERM"):
 		return hint.Add(err, "give the user the ACL rules +psync +sync +replconf, or collect from the data folder: --collect bgsave")
 	case strings.HasPrefix(err.Error(), "NOMASTERLINK"):
-		return hint.Add(err, "the replica has lost its primary: mend that, or collect from primaries: --prefer primary")
+		return hint.Add(err, "the replica has lost its primary: mend that, or collect from primaries: --replicas never")
 	}
 	return err
 }

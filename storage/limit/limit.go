@@ -114,6 +114,17 @@ func (s *store) OpenAt(ctx context.Context, name string, offset, length int64) (
 // Unwrap lets [storage.As] see what the store below can do.
 func (s *store) Unwrap() storage.Store { return s.Store }
 
+// NewReader returns a reader whose bytes come at most at a rate, in bytes a
+// second; 0 is no limit.
+func NewReader(ctx context.Context, r io.Reader, bytesPerSecond int64) io.Reader {
+	if bytesPerSecond <= 0 {
+		return r
+	}
+	w := way{rate.NewLimiter(rate.Inf, burstBytes)}
+	w.set(bytesPerSecond)
+	return &reader{ctx, r, w}
+}
+
 // reader gives a body's bytes at a rate.
 type reader struct {
 	ctx  context.Context

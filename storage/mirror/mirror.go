@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,6 +135,27 @@ func (w *Writer) Abort(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Discard deletes from every store what this writer has put below a prefix, as
+// Abort deletes all of it, and returns what could not be deleted. No Put of
+// such a name may be under way. What it has deleted does not count any more;
+// what is left Abort tries again.
+func (w *Writer) Discard(ctx context.Context, prefix string) error {
+	ctx, cancel := context.WithTimeout(ctx, abortLimit)
+	defer cancel()
+	members := w.members()
+	errs := make([]error, len(members))
+	var wait sync.WaitGroup
+	for i, m := range members {
+		wait.Go(func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			errs[i] = m.deleteStored(ctx, prefix)
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
 func (w *Writer) members() []*member { return append([]*member{w.primary}, w.mirrors...) }
 
 func (w *Writer) check() error {
@@ -245,9 +267,18 @@ func (m *member) deleteAll(ctx context.Context) error {
 			return fmt.Errorf("%s: %w: %w", m.Name, ErrUndecided, err)
 		}
 	}
+	return m.deleteStored(ctx, "")
+}
+
+// deleteStored deletes what is below a prefix, the last object first.
+func (m *member) deleteStored(ctx context.Context, prefix string) error {
 	var errs []error
 	var left []string
 	for _, name := range slices.Backward(m.stored) {
+		if !strings.HasPrefix(name, prefix) {
+			left = append(left, name)
+			continue
+		}
 		if err := m.Delete(ctx, name); err != nil && !errors.Is(err, storage.ErrNotFound) {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name, err))
 			left = append(left, name)
