@@ -51,7 +51,7 @@ func TestUsage(t *testing.T) {
 		{"no node to compare with", append([]string{"verify", "latest", "--live"}, repo...), []string{"no node of the cluster was named"}},
 		{"bad node", append([]string{"snapshot", "--node", "somewhere"}, repo...), []string{`--node: "somewhere" is not an address`, "HOST:PORT"}},
 		{"bad cluster name", snapshot("--cluster", "../prod"), []string{"--cluster: ", `"../prod"`, "letters, digits"}},
-		{"bad collect", snapshot("--collect", "aof"), []string{`--collect: "aof" is not known: want auto, bgsave, stream`}},
+		{"bad collect", snapshot("--collect", "aof"), []string{`--collect: "aof" is not known: want auto, agent, bgsave, stream`}},
 		{"bad prefer", snapshot("--prefer", "both"), []string{`--prefer "both": want replica or primary`}},
 		{"bad replicas", snapshot("--replicas", "some"), []string{`--replicas: "some" is not known: want prefer, require, never`}},
 		{"no replicas", snapshot("--replicas", ""), []string{`--replicas "": want prefer, require or never`}},
