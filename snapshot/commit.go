@@ -30,6 +30,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 		Seal:      manifest.SealOf(r.Sealer.Lock()),
 		Topology:  topologyRecord(r.topology),
 		Shards:    shards,
+		Settings:  r.kept,
 	}
 	if len(r.choices) > 0 {
 		m.Server = manifest.Server{Engine: r.choices[0].source.Engine, Version: r.choices[0].source.Version}
@@ -43,6 +44,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 	m.Findings = append(m.Findings, r.findings(m)...)
 	m.Findings = append(m.Findings, r.forkFindings(m)...)
 	m.Findings = append(m.Findings, r.notes...)
+	m.Findings = append(m.Findings, r.about...)
 	return m
 }
 

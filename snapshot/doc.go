@@ -16,7 +16,9 @@
 //     it was found sound and sealed, so a damaged dump never becomes an object.
 //     What the inspection saw of each slot, digests included, is its slot index.
 //  4. topology again: it must be what it was.
-//  5. manifest, last: to the primary, then to each mirror that has everything;
+//  5. settings: every node is asked for what it is set up with, now that nothing
+//     is changed for the dumps; what it does not give is a finding.
+//  6. manifest, last: to the primary, then to each mirror that has everything;
 //     where mirrors must have it, to those first.
 //
 // Whatever stops it removes what was put.

@@ -16,6 +16,9 @@ import (
 func dumpObject(folder string) string  { return folder + "dump.rdb" }
 func indexObject(folder string) string { return folder + "slots.idx" }
 
+// settingsObject is the name of the settings, less what the seal adds.
+const settingsObject = "settings.json"
+
 // folder is where an attempt at a shard puts its objects, in the snapshot's own.
 // No two attempts share one: whoever makes the first may be out of reach, still
 // put what it has, or remove it, when another is well into the second.

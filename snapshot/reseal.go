@@ -66,6 +66,11 @@ func Reseal(ctx context.Context, o ResealOptions) (_ *Resealed, err error) {
 	if err := r.eachShard(ctx, r.shard); err != nil {
 		return nil, err
 	}
+	if settings := &r.manifest.Settings; *settings != (manifest.File{}) {
+		if *settings, err = r.object(ctx, settingsObject, *settings); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.readBack(ctx); err != nil {
 		return nil, err
 	}
@@ -210,6 +215,9 @@ func (r *resealing) readBack(ctx context.Context) error {
 			}
 			return nil
 		})
+		if settings := r.manifest.Settings; err == nil && settings != (manifest.File{}) {
+			err = checkStored(ctx, store, r.folder(), settings)
+		}
 		if err != nil {
 			return fmt.Errorf("read back from %s: %w", store.Name, err)
 		}

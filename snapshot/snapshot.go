@@ -43,6 +43,7 @@ type Options struct {
 	Agents    map[string]Agent  // node address → the agent beside it
 	Replicas  string            // which nodes may give dumps, one of the Replicas constants; "" is prefer
 	MaxLag    int64             // bytes a replica may be behind; 0 is DefaultMaxLag
+	Settings  string            // one of the Settings constants; "" is auto
 	Forks     string            // when nodes fork, one of the Forks constants; "" is apart
 	Parallel  int               // forks in the cluster, and dumps under way here, at once; 0 is DefaultParallel. Together it does not count
 	MaxSkew   time.Duration     // of forks together: more is a finding; 0 is DefaultMaxSkew
@@ -139,6 +140,11 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 
+	// Settings: what the nodes are set up with, beside the keys.
+	if err := run.keepSettings(ctx); err != nil {
+		return nil, err
+	}
+
 	// The manifest makes it a snapshot, if all that agents put is where it is to be.
 	if err := run.confirm(ctx, shards); err != nil {
 		return nil, err
@@ -164,7 +170,9 @@ type run struct {
 	turns    *turns
 	pipeline *Pipeline // of this machine
 
-	delivered deliveries // by agents
+	delivered deliveries         // by agents
+	kept      manifest.File      // the settings; the zero value where there are none
+	about     []manifest.Finding // what is to be said of the settings
 
 	mu    sync.Mutex
 	notes []manifest.Finding // what was tried again, and why
@@ -191,6 +199,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Collect == "" {
 		o.Collect = CollectAuto
+	}
+	if o.Settings == "" {
+		o.Settings = SettingsAuto
 	}
 	if o.MaxLag == 0 {
 		o.MaxLag = DefaultMaxLag

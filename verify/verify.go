@@ -140,6 +140,9 @@ func (r *Report) store(ctx context.Context, o Options, store storage.Named) erro
 	} else if f != nil {
 		r.add(*f)
 	}
+	if err := r.settings(ctx, o, copied, store); err != nil {
+		return err
+	}
 	shards := o.Snapshot.Manifest.Shards
 	results := make([]ShardResult, len(shards))
 	group, ctx := errgroup.WithContext(ctx)

@@ -21,7 +21,7 @@ var jsonMessages = map[string]any{
 	"mirror_copy": mirrorCopyMessage{}, "mirror_status": mirrorStatusMessage{}, "mirror_sync": mirrorSyncMessage{},
 	"storage_check": storageFinding{}, "upload": uploadMessage{},
 	"manifest": showMessage{}, "prune": pruneSummary{}, "resealed": resealedMessage{}, "restore": restoreMessage{},
-	"retention": retentionMessage{}, "slot": slotMessage{}, "snapshot": snapshotMessage{}, "snapshot_entry": entryMessage{},
+	"retention": retentionMessage{}, "settings": settingsMessage{}, "slot": slotMessage{}, "snapshot": snapshotMessage{}, "snapshot_entry": entryMessage{},
 	"verification": verificationMessage{}, "verify_error": verifyErrorMessage{}, "verify_summary": verifySummaryMessage{},
 	"version": versionMessage{},
 }
@@ -94,7 +94,7 @@ func jsonFields(typ reflect.Type) []string {
 		typ = typ.Elem()
 	}
 	switch typ {
-	case reflect.TypeFor[manifest.Manifest](), reflect.TypeFor[manifest.Seal]():
+	case reflect.TypeFor[manifest.Manifest](), reflect.TypeFor[manifest.Seal](), reflect.TypeFor[manifest.Settings]():
 		return nil
 	}
 	if typ.Kind() != reflect.Struct {

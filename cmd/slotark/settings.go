@@ -44,6 +44,7 @@ type flags struct {
 	require      string
 	collect      string
 	prefer       string
+	keep         string
 	dataDirs     []string
 	agents       agentFlags
 	capture      config.Snapshot
@@ -166,6 +167,7 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	overrideText("repo", f.repo, &c.Repository.Primary)
 	overrideText("require", f.require, &c.Repository.Require)
 	overrideText("collect", f.collect, &c.Snapshot.Collect)
+	overrideText("keep-settings", f.keep, &c.Snapshot.Settings)
 	overrideText("compression", f.seal.Compression, &c.Repository.Seal.Compression)
 	overrideText("compression-level", f.seal.Level, &c.Repository.Seal.Level)
 	if given("compression-window") {
@@ -215,7 +217,7 @@ func addressPairs(flag, value string, pairs []string) (map[string]string, error)
 // flagOf names the flag by which a setting is given.
 var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
-	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.data_dirs": "data-dir",
+	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.settings": "keep-settings", "snapshot.data_dirs": "data-dir",
 	"agents.urls": "agent", "agents.listen": "listen",
 	"repository.seal.compression": "compression", "repository.seal.level": "compression-level", "repository.seal.window": "compression-window",
 	"repository.seal.recipients": "recipient", "snapshot.replicas": "replicas", "snapshot.max_lag": "max-lag", "snapshot.forks": "forks",

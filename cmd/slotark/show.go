@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"github.com/slotark/slotark/internal/human"
 
@@ -12,7 +13,7 @@ import (
 )
 
 func newShowCommand(a *app) *cobra.Command {
-	var slots bool
+	var o showOptions
 	var key keyFlags
 	cmd := &cobra.Command{
 		Use:   "show ID",
@@ -23,13 +24,21 @@ and which stores have it. ID is an id, its beginning, or "latest".
 With --key the key's value is printed as JSON. The dump of its shard is read
 twice: as a whole, to prove it sound, and as far as the key. docs/json.md says
 how types and strings that are no text are written.
+
+With --settings what the nodes were set up with is printed: configuration, ACL
+users, functions, modules, builds, and where nodes differ. Passwords and their
+hashes, which are stored where the snapshot is encrypted, need --reveal-secrets.
 ` + exitStatus,
 		Example: `  slotark show latest --repo /var/backups/redis
   slotark show 20260131T02 --slots --repo /var/backups/redis
   slotark show latest --key user:1000 --repo /var/backups/redis
+  slotark show latest --settings --repo /var/backups/redis
   slotark show latest --repo /var/backups/redis --json`,
 		Args: oneID,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
 			name, given, err := key.key(cmd)
 			if err != nil {
 				return err
@@ -37,11 +46,14 @@ how types and strings that are no text are written.
 			if given {
 				return runShowKey(cmd.Context(), a, cmd, args[0], name, key.db)
 			}
-			repository, s, err := runShow(cmd.Context(), a, cmd, args[0], slots)
+			repository, s, err := runShow(cmd.Context(), a, cmd, args[0], o.slots || o.settings)
 			if err != nil {
 				return err
 			}
-			if slots {
+			switch {
+			case o.settings:
+				return a.printSettings(cmd.Context(), s, o.reveal)
+			case o.slots:
 				return a.printSlots(cmd.Context(), s)
 			}
 			hold, uses, err := repository.Wanted(cmd.Context(), s)
@@ -53,18 +65,35 @@ how types and strings that are no text are written.
 		},
 	}
 	a.addIdentityFlag(cmd.Flags())
-	cmd.Flags().BoolVar(&slots, "slots", false, "print each slot that holds keys: keys, keys with an expiry, digest, where they lie in the dump; and the fingerprint of all")
+	cmd.Flags().BoolVar(&o.slots, "slots", false, "print each slot that holds keys: keys, keys with an expiry, digest, where they lie in the dump; and the fingerprint of all")
+	cmd.Flags().BoolVar(&o.settings, "settings", false, "print what the nodes were set up with: configuration, ACL users, functions, modules, builds")
+	cmd.Flags().BoolVar(&o.reveal, "reveal-secrets", false, "with --settings: print passwords and their hashes too")
 	key.add(cmd)
 	return cmd
 }
 
-func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string, slots bool) (*catalog.Repository, *catalog.Snapshot, error) {
+type showOptions struct {
+	slots, settings bool
+	reveal          bool // passwords too
+}
+
+func (o showOptions) check() error {
+	switch {
+	case o.slots && o.settings:
+		return usageError{errors.New("--slots and --settings are two things to show: give one of them")}
+	case o.reveal && !o.settings:
+		return usageError{errors.New("--reveal-secrets shows those of the settings: give it with --settings")}
+	}
+	return nil
+}
+
+func runShow(ctx context.Context, a *app, cmd *cobra.Command, ref string, opened bool) (*catalog.Repository, *catalog.Snapshot, error) {
 	s, err := a.settings(ctx, cmd, needStores)
 	if err != nil {
 		return nil, nil, err
 	}
 	repository, snapshot, err := s.find(ctx, ref)
-	if err == nil && slots {
+	if err == nil && opened {
 		err = s.unlock(a, snapshot)
 	}
 	return repository, snapshot, err

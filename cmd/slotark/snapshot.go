@@ -84,7 +84,7 @@ func (s *settings) snapshotOptions() (snapshot.Options, error) {
 		Agents: agents, Sealer: sealer, Mirroring: s.mirroring(),
 		Cluster: s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
 		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Replicas: s.Snapshot.Preference(),
-		MaxLag: int64(s.Snapshot.MaxLag), Forks: s.Snapshot.Forks, MaxSkew: s.Snapshot.MaxSkew, Parallel: s.Snapshot.Parallel,
+		Settings: s.Snapshot.Settings, MaxLag: int64(s.Snapshot.MaxLag), Forks: s.Snapshot.Forks, MaxSkew: s.Snapshot.MaxSkew, Parallel: s.Snapshot.Parallel,
 		Tries: s.Snapshot.Tries, Bandwidth: int64(s.Snapshot.NodeBandwidth), Limit: s.Snapshot.Timeout, Build: "slotark " + version,
 	}, nil
 }

@@ -295,7 +295,7 @@ func TestVerifySnapshotReport(t *testing.T) {
 	}
 	var message verificationMessage
 	for _, level := range []string{"exists", "checksum", "parse", "deep"} {
-		o := run("--level", level).want(t, exitDone, "SLOTS", "IN eu", "IN us", "5461-1092", "sound at level "+level+" in eu and us: 14 objects")
+		o := run("--level", level).want(t, exitDone, "SLOTS", "IN eu", "IN us", "5461-1092", "sound at level "+level+" in eu and us: 16 objects")
 		if strings.Contains(o.stdout, "fingerprint") != (level == "deep") {
 			t.Errorf("level %s prints\n%s", level, o.stdout)
 		}

@@ -30,8 +30,9 @@ func (a *Access) timeout() time.Duration {
 	return defaultTimeout
 }
 
-// user is the name under which the server knows us.
-func (a *Access) user() string {
+// User is the name under which the server knows us: "default" where none was
+// given.
+func (a *Access) User() string {
 	if a.Username == "" {
 		return "default"
 	}

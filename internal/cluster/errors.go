@@ -159,13 +159,13 @@ func (a *Access) explainReply(addr, command string, reply ServerError) error {
 	at := a.where(addr)
 	switch text := string(reply); {
 	case reply.Code() == "WRONGPASS", text == "ERR invalid password":
-		return hint.Add(line(ErrAuth, "authenticate on %s as %s: the server refused the password", at, a.user()), hintPassword)
+		return hint.Add(line(ErrAuth, "authenticate on %s as %s: the server refused the password", at, a.User()), hintPassword)
 	case reply.Code() == "NOAUTH":
 		return hint.Add(line(ErrAuth, "authenticate on %s: the server wants a password and none was given", at), hintNoAuth)
 	case strings.HasPrefix(text, "ERR AUTH <password> called without any password configured"):
-		return hint.Add(line(ErrAuth, "authenticate on %s as %s: the server has no password set, but one was given", at, a.user()), hintPassword)
+		return hint.Add(line(ErrAuth, "authenticate on %s as %s: the server has no password set, but one was given", at, a.User()), hintPassword)
 	case reply.Code() == "NOPERM":
-		return hint.Add(line(ErrAuth, "run %s on %s as %s: the server does not allow it to this user", command, at, a.user()), hintACL)
+		return hint.Add(line(ErrAuth, "run %s on %s as %s: the server does not allow it to this user", command, at, a.User()), hintACL)
 	case strings.Contains(text, "cluster support disabled"):
 		return hint.Add(line(ErrNotCluster, "run %s on %s: the server does not run in cluster mode", command, at), hintCluster)
 	}

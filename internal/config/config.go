@@ -101,6 +101,7 @@ func (r Repository) Required() (int, error) {
 // Snapshot is how snapshots are taken.
 type Snapshot struct {
 	Collect       string            `yaml:"collect"`        // "auto", "agent", "bgsave" or "stream"
+	Settings      string            `yaml:"settings"`       // of the nodes: "auto", "full", "public" or "none"
 	Replicas      string            `yaml:"replicas"`       // which nodes may give dumps: "prefer", "require" or "never"
 	PreferReplica *bool             `yaml:"prefer_replica"` // the older name of replicas: true is "prefer", false "never"
 	MaxLag        Size              `yaml:"max_lag"`        // a replica further behind is not dumped from
@@ -173,7 +174,7 @@ func Default() *Config {
 		Cluster:    Cluster{Timeout: 5 * time.Second},
 		Repository: Repository{Require: "primary", MirrorPatience: 10 * time.Minute, Seal: Seal{Compression: seal.Zstd, Level: seal.Fastest}},
 		Snapshot: Snapshot{
-			Collect: "auto", MaxLag: snapshot.DefaultMaxLag, Forks: snapshot.ForksApart, MaxSkew: snapshot.DefaultMaxSkew,
+			Collect: "auto", Settings: snapshot.SettingsAuto, MaxLag: snapshot.DefaultMaxLag, Forks: snapshot.ForksApart, MaxSkew: snapshot.DefaultMaxSkew,
 			Parallel: snapshot.DefaultParallel, Tries: snapshot.DefaultTries, Timeout: 2 * time.Hour,
 		},
 		Agents:    Agents{Grace: 2 * time.Minute},

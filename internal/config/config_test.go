@@ -75,7 +75,7 @@ func TestDocumentedExample(t *testing.T) {
 			Limits: map[string]config.Limit{"us-east-1": {Put: 20_000_000, Get: 100_000_000}},
 		},
 		Snapshot: config.Snapshot{
-			Collect: "auto", Replicas: "prefer", MaxLag: 16 << 20, Forks: "apart", MaxSkew: time.Second, Parallel: 4, Tries: 4, NodeBandwidth: 200_000_000,
+			Collect: "auto", Settings: "auto", Replicas: "prefer", MaxLag: 16 << 20, Forks: "apart", MaxSkew: time.Second, Parallel: 4, Tries: 4, NodeBandwidth: 200_000_000,
 			DataDirs: map[string]string{"10.0.1.10:6379": "/mnt/redis-1"}, Timeout: 2 * time.Hour,
 		},
 		Agents: config.Agents{

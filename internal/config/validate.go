@@ -179,6 +179,7 @@ const minBandwidth = 1 << 20
 
 func (v *validator) snapshot(s *Snapshot) {
 	v.oneOf("snapshot.collect", s.Collect, "auto", "agent", "bgsave", "stream")
+	v.oneOf("snapshot.settings", s.Settings, "auto", "full", "public", "none")
 	for _, node := range slices.Sorted(maps.Keys(s.DataDirs)) {
 		path := "snapshot.data_dirs[" + node + "]"
 		if v.address(path, node) && !filepath.IsAbs(s.DataDirs[node]) {

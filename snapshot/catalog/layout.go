@@ -87,7 +87,10 @@ func parseName(name string) (named, bool) {
 	n := named{cluster: parts[0], kind: parts[1], snapshot: id}
 	switch n.kind {
 	case snapshotsDir:
-		return n, parts[3] == ManifestObject
+		if parts[3] != ManifestObject { // another object of the snapshot
+			return named{}, false
+		}
+		return n, true
 	case restoresDir, prunesDir:
 		mark, ok := strings.CutSuffix(parts[3], ".json")
 		if !ok || len(mark) <= idLength || mark[idLength] != '-' {

@@ -58,6 +58,7 @@ func TestVersion1StaysStrict(t *testing.T) {
 	for want, change := range map[string]func(*manifest.Manifest){
 		"checksum: unknown field":                 func(m *manifest.Manifest) { m.Checksum = strings.Repeat("0", 64) },
 		"seal: unknown field":                     func(m *manifest.Manifest) { m.Seal = sample().Seal },
+		"settings: unknown field":                 func(m *manifest.Manifest) { m.Settings = sample().Settings },
 		"resealed_from: unknown field":            func(m *manifest.Manifest) { m.ResealedFrom = sample().ResealedFrom },
 		"shard-0/slots.idx: plain: unknown field": func(m *manifest.Manifest) { m.Shards[0].SlotIndex.Plain = sample().Shards[0].SlotIndex.Plain },
 	} {
@@ -112,7 +113,7 @@ func TestSampleHasEveryField(t *testing.T) {
 		"replicas", "source", "node", "collect", "lag_bytes", "taken", "replication", "offset", "exact", "dump", "object",
 		"bytes", "sha256", "rdb_version", "created", "crc64", "checksum_disabled", "keys", "expiring", "max_db",
 		"used_memory", "functions", "slot_index", "stores", "findings", "code", "severity", "subject", "detail",
-		"seal", "compression", "encryption", "recipients", "plain", "resealed_from", "checksum",
+		"seal", "compression", "encryption", "recipients", "plain", "resealed_from", "checksum", "settings",
 	} {
 		if !bytes.Contains(text, []byte(`"`+field+`": `)) {
 			t.Errorf("the sample has no %q", field)
@@ -128,6 +129,7 @@ func TestRoundTrip(t *testing.T) {
 			*m = *sampleV1()
 			m.Version, m.Seal = 2, manifest.Seal{Compression: "none", Encryption: "none"}
 		},
+		"no settings":    func(m *manifest.Manifest) { m.Settings = manifest.File{} },
 		"no findings":    func(m *manifest.Manifest) { m.Findings = nil },
 		"no keys at all": func(m *manifest.Manifest) { m.Shards[0].Dump.Keys, m.Shards[0].Dump.Expiring = 0, 0 },
 		"a primary without slots": func(m *manifest.Manifest) {
@@ -240,7 +242,7 @@ func TestDecodeReportsAFailingRead(t *testing.T) {
 
 func TestSums(t *testing.T) {
 	m := sample()
-	if m.Keys() != 107 || m.Expiring() != 37 || m.Bytes() != 143001 {
+	if m.Keys() != 107 || m.Expiring() != 37 || m.Bytes() != 147201 {
 		t.Errorf("%d keys, %d expiring, %d bytes", m.Keys(), m.Expiring(), m.Bytes())
 	}
 	if m.Slots() != slot.Full() {

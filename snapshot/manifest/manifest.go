@@ -23,8 +23,9 @@ type Manifest struct {
 	Server       Server    `json:"server"`
 	Seal         Seal      `json:"seal,omitzero"` // of every object but the manifest; the zero value in version 1, which knows none
 	Topology     Topology  `json:"topology"`
-	Shards       []Shard   `json:"shards"` // by first slot
-	Stores       []string  `json:"stores"` // names of the stores it was meant for, the primary first
+	Shards       []Shard   `json:"shards"`            // by first slot
+	Settings     File      `json:"settings,omitzero"` // may be absent; the zero value in version 1, which knows none
+	Stores       []string  `json:"stores"`            // names of the stores it was meant for, the primary first
 	Findings     []Finding `json:"findings,omitempty"`
 	Checksum     string    `json:"checksum,omitempty"` // of the text itself: Encode computes it, Decode checks it; none in version 1
 }
@@ -177,9 +178,12 @@ func (s Shard) Files() []File { return []File{s.Dump.File, s.SlotIndex} }
 // Files are all objects of the snapshot but the manifest, in the order in which
 // they are written.
 func (m *Manifest) Files() []File {
-	files := make([]File, 0, 2*len(m.Shards))
+	files := make([]File, 0, 2*len(m.Shards)+1)
 	for _, s := range m.Shards {
 		files = append(files, s.Files()...)
+	}
+	if m.Settings != (File{}) {
+		files = append(files, m.Settings)
 	}
 	return files
 }

@@ -17,7 +17,7 @@ const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8
 // sampleV1 is the sample as it was before anything was sealed.
 func sampleV1() *manifest.Manifest {
 	m := sample()
-	m.Version, m.Seal, m.ResealedFrom = 1, manifest.Seal{}, ""
+	m.Version, m.Seal, m.ResealedFrom, m.Settings = 1, manifest.Seal{}, "", manifest.File{}
 	for i, names := range [][2]string{{"shard-0/dump.rdb", "shard-0/slots.idx"}, {"shard-8192/dump.rdb", "shard-8192/slots.idx"}} {
 		m.Shards[i].Dump.Object, m.Shards[i].SlotIndex.Object = names[0], names[1]
 		m.Shards[i].Dump.Plain, m.Shards[i].SlotIndex.Plain = manifest.Plain{}, manifest.Plain{}
@@ -77,6 +77,7 @@ func sample() *manifest.Manifest {
 				SlotIndex: manifest.File{Object: "shard-8192/slots.idx.zst.age", Bytes: 70001, SHA256: strings.Repeat("4c", 32), Plain: manifest.Plain{Bytes: 90001, SHA256: strings.Repeat("d4", 32)}},
 			},
 		},
+		Settings: manifest.File{Object: "settings.json.zst.age", Bytes: 4200, SHA256: strings.Repeat("5b", 32), Plain: manifest.Plain{Bytes: 9100, SHA256: strings.Repeat("e5", 32)}},
 		Stores:   []string{"eu-west-1", "us-east-2"},
 		Findings: []manifest.Finding{{Code: "unverifiable", Severity: "warning", Subject: "shard 8192-16382", Detail: "its dump has no CRC64"}},
 	}

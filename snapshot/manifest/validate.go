@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -43,6 +42,7 @@ func (m *Manifest) Validate() error {
 		report("it finished (%s) before it started (%s)", m.Finished, m.Started)
 	}
 	problems = append(problems, m.validateSeal()...)
+	problems = append(problems, m.validateObjects()...)
 	problems = append(problems, m.validateSlots()...)
 	problems = append(problems, m.validateTopology()...)
 	for _, s := range m.Shards {
@@ -53,21 +53,32 @@ func (m *Manifest) Validate() error {
 	return errors.Join(problems...)
 }
 
-// validateSlots proves promise 1 of the design: every slot exactly once, and
-// an object of its own for each shard.
+// validateObjects checks that no object is named twice, and those that are no
+// shard's.
+func (m *Manifest) validateObjects() []error {
+	var problems []error
+	named := map[string]bool{}
+	for _, f := range m.Files() {
+		if named[f.Object] {
+			problems = append(problems, fmt.Errorf("object %q is named twice", f.Object))
+		}
+		named[f.Object] = true
+	}
+	if m.Settings != (File{}) {
+		for _, problem := range m.Settings.validate() {
+			problems = append(problems, fmt.Errorf("settings: %w", problem))
+		}
+	}
+	return problems
+}
+
+// validateSlots proves promise 1 of the design: every slot exactly once.
 func (m *Manifest) validateSlots() []error {
 	var problems []error
 	var covered slot.Set
-	objects := map[string]bool{}
 	for i, s := range m.Shards {
 		if s.Slots.Len() == 0 {
 			problems = append(problems, fmt.Errorf("shard %d of %d has no slots", i+1, len(m.Shards)))
-		}
-		for _, name := range []string{s.Dump.Object, s.SlotIndex.Object} {
-			if objects[name] {
-				problems = append(problems, fmt.Errorf("object %q is named twice", name))
-			}
-			objects[name] = true
 		}
 		if twice := covered.Intersect(s.Slots); twice.Len() > 0 {
 			problems = append(problems, fmt.Errorf("slots %s are in two shards", twice))
@@ -117,22 +128,8 @@ func (m *Manifest) validateTopology() []error {
 func (s *Shard) validate() error {
 	var problems []error
 	for _, f := range []File{s.Dump.File, s.SlotIndex} {
-		if err := storage.CheckName(f.Object); err != nil {
-			problems = append(problems, fmt.Errorf("shard %s: %w", s.Slots, err))
-		}
-		if sum, err := hex.DecodeString(f.SHA256); err != nil || len(sum) != 32 {
-			problems = append(problems, fmt.Errorf("shard %s: %s: %q is not a SHA-256", s.Slots, f.Object, f.SHA256))
-		}
-		if f.Bytes <= 0 {
-			problems = append(problems, fmt.Errorf("shard %s: %s: size is %d bytes", s.Slots, f.Object, f.Bytes))
-		}
-		if f.Plain != (Plain{}) {
-			if sum, err := hex.DecodeString(f.Plain.SHA256); err != nil || len(sum) != 32 {
-				problems = append(problems, fmt.Errorf("shard %s: %s: plain: %q is not a SHA-256", s.Slots, f.Object, f.Plain.SHA256))
-			}
-			if f.Plain.Bytes <= 0 {
-				problems = append(problems, fmt.Errorf("shard %s: %s: plain: size is %d bytes", s.Slots, f.Object, f.Plain.Bytes))
-			}
+		for _, problem := range f.validate() {
+			problems = append(problems, fmt.Errorf("shard %s: %w", s.Slots, problem))
 		}
 	}
 	if s.Dump.Expiring > s.Dump.Keys {
@@ -142,4 +139,29 @@ func (s *Shard) validate() error {
 		problems = append(problems, fmt.Errorf("shard %s: RDB version is %d", s.Slots, s.Dump.RDBVersion))
 	}
 	return errors.Join(problems...)
+}
+
+func (f File) validate() []error {
+	var problems []error
+	report := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{f.Object}, args...)...))
+	}
+	if err := storage.CheckName(f.Object); err != nil {
+		problems = append(problems, err)
+	}
+	if !isSum(f.SHA256) {
+		report("%q is not a SHA-256", f.SHA256)
+	}
+	if f.Bytes <= 0 {
+		report("size is %d bytes", f.Bytes)
+	}
+	if f.Plain != (Plain{}) {
+		if !isSum(f.Plain.SHA256) {
+			report("plain: %q is not a SHA-256", f.Plain.SHA256)
+		}
+		if f.Plain.Bytes <= 0 {
+			report("plain: size is %d bytes", f.Plain.Bytes)
+		}
+	}
+	return problems
 }

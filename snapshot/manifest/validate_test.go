@@ -73,6 +73,9 @@ func TestValidateFinds(t *testing.T) {
 		"sealed without content":    {func(m *m) { m.Shards[0].Dump.Plain = manifest.Plain{} }, "does not say what it holds"},
 		"content without size":      {func(m *m) { m.Shards[0].Dump.Plain.Bytes = 0 }, "plain: size is 0 bytes"},
 		"content without sum":       {func(m *m) { m.Shards[1].SlotIndex.Plain.SHA256 = "1f" }, `plain: "1f" is not a SHA-256`},
+		"settings of no size":       {func(m *m) { m.Settings.Bytes = 0 }, "settings: settings.json.zst.age: size is 0 bytes"},
+		"settings of no sum":        {func(m *m) { m.Settings.SHA256 = "5b" }, `settings: settings.json.zst.age: "5b" is not a SHA-256`},
+		"settings in a dump":        {func(m *m) { m.Settings.Object = m.Shards[0].Dump.Object }, "is named twice"},
 		"its own origin":            {func(m *m) { m.ResealedFrom = m.ID }, "it is its own origin"},
 		"an origin that is no id":   {func(m *m) { m.ResealedFrom = "yesterday" }, `resealed_from: "yesterday"`},
 		"finished before started":   {func(m *m) { m.Finished = m.Started.Add(-time.Nanosecond) }, "before it started"},
@@ -99,8 +102,8 @@ func TestValidateFinds(t *testing.T) {
 func TestValidateFindsContentOfWhatIsNotSealed(t *testing.T) {
 	m := sample()
 	m.Seal = manifest.Seal{Compression: "none", Encryption: "none"}
-	if err := m.Validate(); err == nil || strings.Count(err.Error(), "nothing is sealed") != 4 {
-		t.Errorf("got %v, want each of four objects named", err)
+	if err := m.Validate(); err == nil || strings.Count(err.Error(), "nothing is sealed") != 5 {
+		t.Errorf("got %v, want each of five objects named", err)
 	}
 }
 

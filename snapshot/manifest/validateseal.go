@@ -22,6 +22,9 @@ func (m *Manifest) validateSeal() []error {
 		if m.ResealedFrom != "" {
 			problems = append(problems, fmt.Errorf("resealed_from: %w", errNewer))
 		}
+		if m.Settings != (File{}) {
+			problems = append(problems, fmt.Errorf("settings: %w", errNewer))
+		}
 		if m.Checksum != "" {
 			problems = append(problems, fmt.Errorf("checksum: %w", errNewer))
 		}
