@@ -120,9 +120,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 // absence is the finding for a store that does not have the snapshot.
 func absence(p catalog.Presence) catalog.Finding {
 	if p.Err != nil {
-		return finding("store-unreachable", p.Store, "cannot be asked: %s", p.Err)
+		return finding(catalog.Unreachable, p.Store, "cannot be asked: %s", p.Err)
 	}
-	return finding("mirror-behind", p.Store, "does not have this snapshot")
+	return finding(catalog.Behind, p.Store, "does not have this snapshot")
 }
 
 func finding(code, subject, format string, args ...any) catalog.Finding {
@@ -135,9 +135,11 @@ func (r *Report) add(f ...catalog.Finding) { r.Record.Findings = append(r.Record
 func (r *Report) store(ctx context.Context, o Options, store storage.Named) error {
 	copied := o.Snapshot.In(store)
 	r.Objects++
+	same := true
 	if f, err := sameManifest(ctx, copied, store); err != nil {
 		return err
 	} else if f != nil {
+		same = false
 		r.add(*f)
 	}
 	if err := r.settings(ctx, o, copied, store); err != nil {
@@ -164,13 +166,16 @@ func (r *Report) store(ctx context.Context, o Options, store storage.Named) erro
 		return err
 	}
 	var sum rdb.Digest
-	sound := o.Level == Deep
+	before := len(r.Record.Findings)
 	for _, result := range results {
 		r.add(result.Findings...)
-		sound = sound && len(result.Findings) == 0
 		sum = sum.Add(result.Digest)
 	}
-	if sound {
+	sound := len(r.Record.Findings) == before
+	if sound && same {
+		r.Record.SoundIn = append(r.Record.SoundIn, store.Name)
+	}
+	if sound && o.Level == Deep {
 		r.Fingerprint = &sum
 	}
 	r.Shards = append(r.Shards, results...)

@@ -142,6 +142,8 @@ func verified(v *catalog.Verification, now time.Time) string {
 	switch {
 	case v == nil:
 		return "-"
+	case !v.Sound && !v.Damaged(): // a store could not be asked, or has no copy
+		return fmt.Sprintf("%s in %d of %d, %s ago", v.Level, len(v.Stores), len(v.Stores)+len(v.Findings), human.Age(now.Sub(v.Ended)))
 	case !v.Sound:
 		return fmt.Sprintf("%s FOUND DAMAGE, %s ago", v.Level, human.Age(now.Sub(v.Ended)))
 	}

@@ -22,7 +22,7 @@ func (a *app) printVerification(s *catalog.Snapshot, r *verify.Report) {
 	fmt.Fprintf(a.stdout, "%s  %s, %s, taken %s, %s keys, %s\n",
 		m.ID, m.Cluster, dumpLine(m), human.Moment(m.Started), human.Count(m.Keys()), human.Size(m.Bytes()))
 	fmt.Fprint(a.stdout, table(shardVerdicts(m, r)))
-	if r.Record.Sound {
+	if !r.Record.Damaged() {
 		read := ""
 		if r.Read > 0 {
 			read = fmt.Sprintf(", %s read in %s", human.Size(r.Read), human.Duration(r.Record.Ended.Sub(r.Record.Started)))
@@ -31,6 +31,11 @@ func (a *app) printVerification(s *catalog.Snapshot, r *verify.Report) {
 	}
 	fmt.Fprint(a.stdout, table(remarkRows(r)))
 	if r.Record.Sound {
+		return
+	}
+	if !r.Record.Damaged() {
+		fmt.Fprintf(a.stdout, "  not verified everywhere: %s\n%s", human.Plural(len(r.Record.Findings), "finding"), placedRows(r.Record.Findings, "    ", true))
+		fmt.Fprintln(a.stdout, "What could be read is sound. See which store lacks what: slotark mirror status")
 		return
 	}
 	fmt.Fprintf(a.stdout, "  damaged at level %s: %s\n%s", r.Record.Level, human.Plural(len(r.Record.Findings), "finding"),

@@ -31,8 +31,28 @@ type Verification struct {
 	Started  time.Time   `json:"started"`
 	Ended    time.Time   `json:"ended"`
 	Stores   []string    `json:"stores"` // those that were read
-	Sound    bool        `json:"sound"`
-	Findings []Finding   `json:"findings,omitempty"`
+	Sound    bool        `json:"sound"`  // nothing was found
+	// SoundIn are those of Stores in whose copy nothing was found. Records of
+	// before there was this have none, unless they are sound.
+	SoundIn  []string  `json:"sound_in,omitempty"`
+	Findings []Finding `json:"findings,omitempty"`
+}
+
+// What is found of a store that could not be read: it says nothing of the
+// snapshot.
+const (
+	Unreachable = "store-unreachable"
+	Behind      = "mirror-behind"
+)
+
+// Damaged tells whether anything was found in what was read.
+func (v *Verification) Damaged() bool {
+	return slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.Code != Unreachable && f.Code != Behind })
+}
+
+// Restorable tells whether a copy was read in which nothing was found.
+func (v *Verification) Restorable() bool {
+	return v.Sound || len(v.SoundIn) > 0 || !v.Damaged() && len(v.Stores) > 0
 }
 
 // Finding is one thing wrong, and where.

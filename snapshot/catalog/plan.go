@@ -199,7 +199,7 @@ func (v *inventory) missing(s *Snapshot) int {
 func judge(e Entry, now time.Time) Candidate {
 	c := Candidate{
 		Cluster: e.Cluster, ID: e.ID, Time: e.ID.Time(), Uses: e.Uses,
-		Sound: e.Verified != nil && e.Verified.Sound, Proved: e.Drilled != nil && e.Drilled.Proved,
+		Sound: e.Verified != nil && e.Verified.Restorable(), Proved: e.Drilled != nil && e.Drilled.Proved,
 	}
 	if e.Hold.InForce(now) {
 		c.Hold = e.Hold
@@ -216,7 +216,7 @@ func judge(e Entry, now time.Time) Candidate {
 		c.Flaw = "unreadable"
 	case e.Summary.missing > 0:
 		c.Flaw = fmt.Sprintf("%s of it missing", human.Plural(e.Summary.missing, "object"))
-	case e.Verified != nil && !e.Verified.Sound:
+	case e.Verified != nil && !e.Verified.Restorable():
 		c.Flaw = "damaged, as a verification found"
 	case e.Drilled != nil && !e.Drilled.Proved:
 		c.Flaw = "not proved by its drill"

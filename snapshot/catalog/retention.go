@@ -38,7 +38,7 @@ type Candidate struct {
 	ID      manifest.ID
 	Time    time.Time // when it was begun
 	Flaw    string    // why it is not whole; "" for one that is
-	Sound   bool      // its newest verification found nothing
+	Sound   bool      // its newest verification read a copy and found nothing in it
 	Proved  bool      // its newest drill proved it
 	Hold    *Hold     // in force at the time of asking; nil for none
 	Uses    []Use     // restores and drills that read it
