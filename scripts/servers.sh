@@ -12,6 +12,11 @@ set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- bookworm trixie sid
 
+# Where .tools really is: worktrees may share one by a link, and the wrappers
+# outlive the worktree that made them.
+mkdir -p .tools
+tools=$(cd .tools && pwd -P)
+
 mirror() {
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
         grep -v -e security -e '^cdrom:' | head -n 1
@@ -49,7 +54,7 @@ wrap() {
 }
 
 for suite; do
-    folder=$PWD/.tools/servers/$suite
+    folder=$tools/servers/$suite
     if [ ! -d "$folder/bin" ]; then
         if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap >/dev/null; then
             echo "unpacking Debian $suite needs root and debootstrap: apt-get install debootstrap" >&2
