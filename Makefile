@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help deps testdeps tools build demo test race bench profile fuzz fixtures clean
+.PHONY: help deps testdeps tools build demo test race bench profile fuzz agree exhaustive fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +42,9 @@ profile: deps ## measure anew what the compiler optimises slotark for (cmd/slota
 
 fuzz: ## each fuzz test for FUZZTIME (10s)
 	@scripts/fuzz.sh
+
+agree: ## ask redis-check-rdb and redis-check-aof of six servers about 10000 mutations each (Debian, as root; a quarter of an hour)
+	@scripts/agree.sh
 
 fixtures: deps ## make the testdata of internal/rdb and internal/aof again, by servers of six versions (Debian, as root)
 	@scripts/fixtures.sh

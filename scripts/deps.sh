@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the demo and the tests run and cannot build, from Debian's
-# packages: redis-server, and with "tests" as argument zstd and age as well.
+# packages: redis-server, with "tests" as argument zstd and age as well, and with
+# "servers" debootstrap, by which scripts/servers.sh unpacks other servers.
 # Does nothing where all of it is on the PATH already.
 set -eu
 
@@ -11,6 +12,9 @@ if [ "${1:-}" = tests ]; then
     for program in zstd age; do
         command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
     done
+fi
+if [ "${1:-}" = servers ]; then
+    command -v debootstrap >/dev/null 2>&1 || [ -x /usr/sbin/debootstrap ] || missing="$missing debootstrap"
 fi
 if [ -z "$missing" ]; then
     exit 0

@@ -176,6 +176,10 @@ func (d *digester) packedPair(p packed, at int64) (more bool, err error) {
 	if err := d.unique(at); err != nil {
 		return false, err
 	}
+	if n, ok := p.integer(); ok {
+		d.hash.decimal(n)
+		return true, nil
+	}
 	value, err := d.next(p, at)
 	if err != nil {
 		return false, err

@@ -26,7 +26,11 @@ type hasher struct {
 	text0   int          // where the last text begins in buf
 }
 
-const hasherBuffer = 4 << 10
+const (
+	hasherBuffer = 4 << 10
+	// shortCopy is up to how long a text is copied without looking at its length.
+	shortCopy = 32
+)
 
 func newHasher(digests bool) *hasher {
 	return &hasher{digests: digests}
@@ -113,14 +117,53 @@ func (h *hasher) text(p []byte) {
 	if h.quiet {
 		return
 	}
-	if len(p) > hasherBuffer-8-h.n {
+	at := h.n + 8
+	if len(p) > hasherBuffer-at {
 		h.length(uint64(len(p)))
 		h.write(p)
 		return
 	}
 	binary.LittleEndian.PutUint64(h.buf[h.n:], uint64(len(p)))
-	h.text0 = h.n + 8
-	h.n = h.text0 + copy(h.buf[h.text0:], p)
+	h.text0, h.n = at, at+len(p)
+	// A copy of fixed length is much faster than one that has to look how long it
+	// is. What it takes too much lies in the same memory, and is overwritten.
+	if len(p) <= shortCopy && cap(p) >= shortCopy && at <= hasherBuffer-shortCopy {
+		*(*[shortCopy]byte)(h.buf[at:]) = [shortCopy]byte(p[:shortCopy])
+		return
+	}
+	copy(h.buf[at:], p)
+}
+
+// decimal adds an integer as the text it is to commands, behind its length.
+func (h *hasher) decimal(n int64) {
+	if h.quiet {
+		return
+	}
+	if hasherBuffer-h.n < 8+maxDecimal {
+		h.spill()
+	}
+	at := h.n + 8
+	size := putDecimal((*[maxDecimal]byte)(h.buf[at:]), n)
+	binary.LittleEndian.PutUint64(h.buf[h.n:], uint64(size))
+	h.text0, h.n = at, at+size
+}
+
+// key starts a key's item, with all but its value.
+func (h *hasher) key(rec *Record) {
+	h.begin(tagKey)
+	if !h.digests {
+		return
+	}
+	binary.LittleEndian.PutUint64(h.buf[1:], uint64(rec.Family))
+	binary.LittleEndian.PutUint64(h.buf[9:], uint64(rec.DB))
+	binary.LittleEndian.PutUint64(h.buf[17:], 0)
+	h.n = 25
+	if rec.HasExpiry {
+		h.buf[17] = 1
+		binary.LittleEndian.PutUint64(h.buf[25:], uint64(rec.ExpireAt))
+		h.n = 33
+	}
+	h.text(rec.Key)
 }
 
 // sum ends the item. It is zero where no digests are asked for.

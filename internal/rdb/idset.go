@@ -17,9 +17,11 @@ type id [3]uint32
 const (
 	idBytes = 12
 	minIDs  = 64
-	// fewIDs is up to how many ids are held against each other one by one, as
-	// most values need it: a table of their own would have to be cleared.
-	fewIDs = 24
+	// fewIDs is up to how many ids are kept in the order they came, as most values
+	// need it: a table of their own would have to be cleared. Only where a bit of
+	// the filter was set before is one held against the others.
+	fewIDs     = 64
+	filterBits = 1024
 	// shortText is up to how long a member's text is its id's whole input.
 	shortText = 16
 	// sparePlaces is how large an outgrown table may be to be kept: many values
@@ -32,6 +34,7 @@ const (
 type idSet struct {
 	seeds    [2]maphash.Seed
 	keys     [4]uint64
+	filter   [filterBits / 64]uint64
 	few      [fewIDs]id // the ids, while there are no more
 	table    []id       // else they are here
 	spare    []id       // a table that was outgrown
@@ -98,6 +101,7 @@ func places(n int) int {
 func (s *idSet) reset(expected int) {
 	s.used, s.expected = 0, min(expected, s.most)
 	if s.tabled = s.expected > fewIDs; !s.tabled {
+		clear(s.filter[:])
 		return
 	}
 	s.takeTable(s.expected)
@@ -139,19 +143,24 @@ func (s *idSet) touch(x id) {
 // add remembers an id. It tells whether it was there before, and whether there
 // is no room for it.
 func (s *idSet) add(x id) (twice, full bool) {
-	if !s.tabled {
-		for i := range s.few[:s.used] {
-			if s.few[i] == x {
-				return true, false
-			}
-		}
-		if s.used < min(fewIDs, s.most) {
-			s.few[s.used] = x
-			s.used++
-			return false, false
-		}
-		s.fillTable()
+	if s.tabled {
+		return s.addToTable(x)
 	}
+	word, bit := &s.filter[x[0]%filterBits/64], uint64(1)<<(x[0]%64)
+	if *word&bit != 0 && slices.Contains(s.few[:s.used], x) {
+		return true, false
+	}
+	if s.used >= min(fewIDs, s.most) {
+		s.fillTable()
+		return s.addToTable(x)
+	}
+	*word |= bit
+	s.few[s.used] = x
+	s.used++
+	return false, false
+}
+
+func (s *idSet) addToTable(x id) (twice, full bool) {
 	if s.used >= len(s.table)*4/5 && !s.grow() {
 		return false, true
 	}

@@ -46,7 +46,7 @@ func (l *listpack) next() ([]byte, error) {
 			n += int(b & 0x3f)
 		}
 		if n < len(l.rest) && int(l.rest[n]) == n {
-			element := l.rest[1:n:n]
+			element := l.rest[1:n]
 			l.rest = l.rest[n+1:]
 			l.seen++
 			if b < 0x80 {
@@ -75,7 +75,7 @@ func (l *listpack) next() ([]byte, error) {
 	if entry > uint64(len(l.rest)) {
 		return nil, fmt.Errorf("a listpack's element of %d bytes has %d", entry, len(l.rest))
 	}
-	element := l.decode(l.rest[:entry:entry], header)
+	element := l.decode(l.rest[:entry], header)
 	back := backLength(entry)
 	tail := l.rest[entry:]
 	if len(tail) < back || !backLengthIs(tail[:back], entry) {

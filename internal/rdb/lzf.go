@@ -1,6 +1,7 @@
 package rdb
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 )
@@ -80,16 +81,35 @@ func lzfAppend(dst, packed []byte, size int) ([]byte, error) {
 	return dst[:start+size], nil
 }
 
-// lzfRun is the longest run of literals.
-const lzfRun = 32
+const (
+	lzfRun  = 32 // the longest run of literals
+	lzfWord = 16
+)
 
 // lzfCopy repeats n bytes that were written before, at from. They may overlap
 // those that are being written, and then repeat themselves.
 func lzfCopy(out []byte, at, from, n int) {
-	const word = 16
-	if n <= word && at-from >= word && at+word <= len(out) {
-		*(*[word]byte)(out[at:]) = *(*[word]byte)(out[from:])
-		return
+	// Words of fixed length are much faster, where what the last one overwrites is
+	// still to be written.
+	if at+n+lzfWord <= len(out) {
+		switch distance := at - from; {
+		case distance >= lzfWord:
+			for end := at + n; at < end; at, from = at+lzfWord, from+lzfWord {
+				*(*[lzfWord]byte)(out[at:]) = *(*[lzfWord]byte)(out[from:])
+			}
+			return
+		case distance >= 8:
+			for end := at + n; at < end; at, from = at+8, from+8 {
+				*(*[8]byte)(out[at:]) = *(*[8]byte)(out[from:])
+			}
+			return
+		case distance == 1:
+			word := uint64(out[from]) * 0x0101010101010101
+			for end := at + n; at < end; at += 8 {
+				binary.LittleEndian.PutUint64(out[at:], word)
+			}
+			return
+		}
 	}
 	for n > 0 { // each time as much as there is by then
 		done := copy(out[at:at+n], out[from:at])

@@ -3,7 +3,6 @@ package rdb
 import (
 	"encoding/binary"
 	"fmt"
-	"strconv"
 )
 
 // packed walks the elements of a blob in which Redis keeps a small collection.
@@ -29,24 +28,16 @@ type textual struct{}
 func (textual) integer() (int64, bool) { return 0, false }
 
 // number is memory for elements that are stored as integers.
-type number [24]byte
+type number [shortCopy]byte
 
 // text is n in decimal.
 func (b *number) text(n int64) []byte {
-	if n < 0 || n > 99 {
-		return strconv.AppendInt(b[:0], n, 10)
-	}
-	b[0], b[1] = '0'+byte(n/10), '0'+byte(n%10)
-	if n < 10 {
-		return b[1:2]
-	}
-	return b[:2]
+	return b[:putDecimal((*[maxDecimal]byte)(b[:]), n)]
 }
 
 // intset is SET_INTSET's blob: width in four bytes, count in four, then the
 // numbers, little-endian.
 type intset struct {
-	textual
 	rest   []byte
 	width  int
 	begun  bool
@@ -73,20 +64,50 @@ func (s *intset) open(blob []byte) error {
 func (s *intset) announced() int { return len(s.rest) / s.width }
 
 func (s *intset) next() ([]byte, error) {
+	if value, ok := s.integer(); ok {
+		return s.memory.text(value), nil
+	}
 	if len(s.rest) == 0 {
 		return nil, nil
 	}
-	value := littleInt(s.rest[:s.width])
-	if s.begun && value <= s.last {
-		return nil, fmt.Errorf("an intset's %d stands behind %d", value, s.last)
+	return nil, fmt.Errorf("an intset's %d stands behind %d", littleInt(s.rest[:s.width]), s.last)
+}
+
+// integer is the next member, if it is greater than the one before.
+func (s *intset) integer() (int64, bool) {
+	if len(s.rest) < s.width || len(s.rest) == 0 {
+		return 0, false
 	}
-	s.begun, s.last = true, value
-	s.rest = s.rest[s.width:]
-	return s.memory.text(value), nil
+	var value int64
+	switch s.width {
+	case 2:
+		value = int64(int16(binary.LittleEndian.Uint16(s.rest)))
+	case 4:
+		value = int64(int32(binary.LittleEndian.Uint32(s.rest)))
+	case 8:
+		value = int64(binary.LittleEndian.Uint64(s.rest))
+	}
+	if s.begun && value <= s.last {
+		return 0, false
+	}
+	s.begun, s.last, s.rest = true, value, s.rest[s.width:]
+	return value, true
 }
 
 // littleInt reads a signed little-endian integer of one to eight bytes.
 func littleInt(p []byte) int64 {
+	switch len(p) {
+	case 1:
+		return int64(int8(p[0]))
+	case 2:
+		return int64(int16(binary.LittleEndian.Uint16(p)))
+	case 3:
+		return int64(int8(p[2]))<<16 | int64(binary.LittleEndian.Uint16(p))
+	case 4:
+		return int64(int32(binary.LittleEndian.Uint32(p)))
+	case 8:
+		return int64(binary.LittleEndian.Uint64(p))
+	}
 	var n uint64
 	for i, b := range p {
 		n |= uint64(b) << (8 * i)

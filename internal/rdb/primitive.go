@@ -192,20 +192,26 @@ func (in *input) appendEncoded(dst []byte, encoding, limit uint64) ([]byte, erro
 	if encoding == encLZF {
 		return in.appendLZF(dst, limit)
 	}
-	raw, err := in.fixed(1 << encoding)
+	value, err := in.encodedInt(encoding)
 	if err != nil {
 		return dst, err
 	}
-	var value int64
+	return strconv.AppendInt(dst, value, 10), nil
+}
+
+// encodedInt consumes a string that is written as an integer.
+func (in *input) encodedInt(encoding uint64) (int64, error) {
+	raw, err := in.fixed(1 << encoding)
+	if err != nil {
+		return 0, err
+	}
 	switch encoding {
 	case encInt8:
-		value = int64(int8(raw[0]))
+		return int64(int8(raw[0])), nil
 	case encInt16:
-		value = int64(int16(binary.LittleEndian.Uint16(raw)))
-	case encInt32:
-		value = int64(int32(binary.LittleEndian.Uint32(raw)))
+		return int64(int16(binary.LittleEndian.Uint16(raw))), nil
 	}
-	return strconv.AppendInt(dst, value, 10), nil
+	return int64(int32(binary.LittleEndian.Uint32(raw))), nil
 }
 
 // appendLZF materialises a compressed string.

@@ -148,12 +148,18 @@ func (n *streamNode) walk() error {
 	}
 	total := uint64(0)
 	for ; ; total++ {
-		flags, err := n.d.listpack.next()
-		if err != nil {
-			return err
-		}
-		if flags == nil {
-			break
+		flags, ok := n.d.listpack.integer()
+		if !ok {
+			text, err := n.d.listpack.next()
+			if err != nil {
+				return err
+			}
+			if text == nil {
+				break
+			}
+			if flags, err = strconv.ParseInt(string(text), 10, 64); err != nil {
+				return errStreamNumber
+			}
 		}
 		if err := n.entry(flags); err != nil {
 			return err
@@ -167,11 +173,7 @@ func (n *streamNode) walk() error {
 
 // entry consumes an entry behind its flags. A deleted one stays in its node
 // until all are; it is read, and not counted.
-func (n *streamNode) entry(flagText []byte) error {
-	flags, err := strconv.ParseInt(string(flagText), 10, 64)
-	if err != nil {
-		return errStreamNumber
-	}
+func (n *streamNode) entry(flags int64) error {
 	ms, err := n.number()
 	if err != nil {
 		return err
@@ -222,6 +224,10 @@ func (n *streamNode) entry(flagText []byte) error {
 
 // copy hashes the next element.
 func (n *streamNode) copy() error {
+	if value, ok := n.d.listpack.integer(); ok {
+		n.d.hash.decimal(value)
+		return nil
+	}
 	text, err := n.need()
 	if err == nil {
 		n.d.hash.text(text)

@@ -62,7 +62,7 @@ func (d *digester) value(rec *Record) (Digest, error) {
 	switch rec.Family {
 	case String, List, Module:
 		// What has an order is hashed behind the key in one go.
-		d.beginKey(rec)
+		d.hash.key(rec)
 		d.hash.hush()
 		d.elements = 0
 		if err := d.ordered(rec.Type); err != nil {
@@ -97,26 +97,15 @@ func (d *digester) value(rec *Record) (Digest, error) {
 	if items.count == 0 && rec.Family != Array {
 		return Digest{}, errEmpty(rec)
 	}
+	if !d.hash.digests {
+		return Digest{}, nil
+	}
 	// What has no order is added up, and the sum hashed behind the key.
-	d.beginKey(rec)
+	d.hash.key(rec)
 	sum := items.sum.Bytes()
 	d.hash.write(sum[:])
 	d.hash.number(items.count)
 	return d.hash.sum(), nil
-}
-
-// beginKey starts a key's digest with all but its value.
-func (d *digester) beginKey(rec *Record) {
-	d.hash.begin(tagKey)
-	d.hash.number(uint64(rec.Family))
-	d.hash.number(uint64(rec.DB))
-	if rec.HasExpiry {
-		d.hash.number(1)
-		d.hash.number(uint64(rec.ExpireAt))
-	} else {
-		d.hash.number(0)
-	}
-	d.hash.text(rec.Key)
 }
 
 // ordered consumes a value whose order means something into the key's digest.
@@ -145,20 +134,19 @@ func (d *digester) elementsOf(p packed) error {
 	if err := d.open(p, at); err != nil {
 		return err
 	}
-	for {
+	for ; ; d.elements++ {
+		if n, ok := p.integer(); ok {
+			d.hash.part(ElementList)
+			d.hash.decimal(n)
+			continue
+		}
 		text, err := d.next(p, at)
 		if err != nil || text == nil {
 			return err
 		}
-		d.element(text)
+		d.hash.part(ElementList)
+		d.hash.text(text)
 	}
-}
-
-// element hashes a list's element that a packed node holds.
-func (d *digester) element(text []byte) {
-	d.elements++
-	d.hash.part(ElementList)
-	d.hash.text(text)
 }
 
 // plainElement consumes a list's element that is a string of its own.
@@ -189,7 +177,7 @@ func (d *digester) node() error {
 func (d *digester) set(typ byte, items *bag) error {
 	switch typ {
 	case typeSetIntset:
-		return d.setPacked(&d.intset, items)
+		return d.setIntset(items)
 	case typeSetListpack:
 		return d.setPacked(&d.listpack, items)
 	}
@@ -211,6 +199,25 @@ func (d *digester) set(typ byte, items *bag) error {
 	return nil
 }
 
+// setIntset walks members that stand in their order, so none comes twice.
+func (d *digester) setIntset(items *bag) error {
+	at := d.in.offset()
+	if err := d.open(&d.intset, at); err != nil {
+		return err
+	}
+	for {
+		member, ok := d.intset.integer()
+		if !ok {
+			_, err := d.next(&d.intset, at)
+			return err
+		}
+		d.hash.begin(tagMember)
+		d.hash.hush()
+		d.hash.decimal(member)
+		items.add(d.hash.sum())
+	}
+}
+
 // setPacked walks members.
 func (d *digester) setPacked(p packed, items *bag) error {
 	at := d.in.offset()
@@ -218,12 +225,20 @@ func (d *digester) setPacked(p packed, items *bag) error {
 		return err
 	}
 	for {
-		member, err := d.next(p, at)
-		if err != nil || member == nil {
-			return err
+		n, ok := p.integer()
+		var member []byte
+		if !ok {
+			var err error
+			if member, err = d.next(p, at); err != nil || member == nil {
+				return err
+			}
 		}
 		d.hash.begin(tagMember)
-		d.hash.text(member)
+		if ok {
+			d.hash.decimal(n)
+		} else {
+			d.hash.text(member)
+		}
 		if err := d.unique(at); err != nil {
 			return err
 		}
@@ -248,12 +263,17 @@ func (d *digester) countUnique(itemBytes uint64) (uint64, error) {
 
 // text consumes a string into the item being hashed.
 func (d *digester) text() error {
-	// A short plain one that lies whole in the buffer: nearly always.
-	if rest := d.in.buf[d.in.pos:d.in.end]; len(rest) > 0 && rest[0] < 0x40 && int(rest[0]) < len(rest) {
-		n := int(rest[0]) + 1
-		d.hash.text(rest[1:n])
-		d.in.pos += n
-		return nil
+	// A plain one of up to 16 KiB that lies whole in the buffer: nearly always.
+	if rest := d.in.buf[d.in.pos:d.in.end]; len(rest) > 1 && rest[0] < 0x80 {
+		from, end := 1, 1+int(rest[0])
+		if rest[0] >= 0x40 {
+			from, end = 2, 2+int(rest[0]&0x3f)<<8+int(rest[1])
+		}
+		if end <= len(rest) {
+			d.hash.text(rest[from:end])
+			d.in.pos += end
+			return nil
+		}
 	}
 	n, encoded, err := d.in.lengthOrEncoding()
 	if err != nil {
@@ -272,8 +292,8 @@ func (d *digester) text() error {
 // encodedText consumes a number or a compressed string behind its first byte.
 func (d *digester) encodedText(encoding uint64) error {
 	if encoding != encLZF {
-		text, err := d.in.appendEncoded(d.number[:0], encoding, maxString)
-		d.hash.text(text)
+		n, err := d.in.encodedInt(encoding)
+		d.hash.decimal(n)
 		return err
 	}
 	at := d.in.offset()
