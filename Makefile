@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help deps testdeps tools build demo test race bench profile fuzz agree exhaustive fixtures clean
+.PHONY: help deps testdeps tools build demo test race bench profile fuzz agree fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets

@@ -92,7 +92,7 @@ func (c checkTool) check(ctx context.Context, dir string, n namedSet) (verdict, 
 	ctx, cancel := context.WithTimeout(ctx, toolLimit)
 	defer cancel()
 	command := exec.CommandContext(ctx, c.Tool("check-aof"), filepath.Join(dir, n.name))
-	command.WaitDelay = time.Second
+	command.WaitDelay = toolLimit
 	out, err := command.CombinedOutput()
 	if err := os.RemoveAll(dir); err != nil {
 		return verdict{}, err

@@ -59,7 +59,7 @@ func checkDump(ctx context.Context, path, dump string) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolLimit)
 	defer cancel()
 	command := exec.CommandContext(ctx, path, dump)
-	command.WaitDelay = time.Second
+	command.WaitDelay = toolLimit
 	out, err := command.CombinedOutput()
 	if err == nil {
 		return verdict{sound: true, keys: -1}, nil

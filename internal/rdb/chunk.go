@@ -17,12 +17,14 @@ const (
 var errCut = errors.New("the checks of a value go beyond its end")
 
 // chunk is a number of whole records that a worker checks in one go, with
-// memory of its own for them.
+// memory of its own for all but their values.
 type chunk struct {
 	header   Header
 	items    []item
 	text     []byte // names of keys and modules, facts
-	values   []byte
+	values   []byte // what they lie in: the page's, up to the end of the last one
+	bytes    int    // of them
+	page     *page
 	done     chan struct{} // has room for one: the worker never waits
 	panicked string        // what a worker died of
 }
@@ -30,7 +32,7 @@ type chunk struct {
 // item is one record of a chunk.
 type item struct {
 	rec        Record
-	begin, fin int          // of the value in the chunk's
+	begin, fin int          // of the value in the page
 	stream     *valueStream // or the value itself, too long for a chunk
 	end        int64        // the dump's offset behind the record
 	partial    bool         // the scan ended inside the value
@@ -44,27 +46,43 @@ type item struct {
 
 func (c *chunk) reset() {
 	clear(c.items) // streams and facts hold memory
-	c.items, c.values, c.panicked = c.items[:0], c.values[:0], ""
+	c.items, c.values, c.bytes, c.panicked = c.items[:0], nil, 0, ""
 	if c.text = c.text[:0]; cap(c.text) > scratchKept {
 		c.text = nil
 	}
 }
 
-// add takes in a record whose value begins at begin and is the last so far.
-func (c *chunk) add(rec *Record, begin int) *item {
-	c.items = append(c.items, item{rec: *rec, begin: begin, fin: len(c.values)})
+// add takes in a record.
+func (c *chunk) add(rec *Record) *item {
+	c.items = append(c.items, item{rec: *rec})
 	return &c.items[len(c.items)-1]
 }
 
-// own copies what a record refers to.
+// extend takes in a value, the last in what was read so far.
+func (c *chunk) extend(read []byte, bytes int) {
+	c.values = read[:len(read):len(read)] // the scan still reads behind it
+	c.bytes += bytes
+}
+
+// own copies what a record refers to, unless it was read to its place at once.
 func (c *chunk) own(rec *Record) {
-	for _, field := range []*[]byte{&rec.Key, &rec.Name, &rec.Value} {
-		if *field != nil {
-			at := len(c.text)
-			c.text = append(c.text, *field...)
-			*field = c.text[at:len(c.text):len(c.text)]
-		}
+	if at, n := len(c.text), len(rec.Key); n > 0 && n <= cap(c.text)-at && &c.text[:at+1][at] == &rec.Key[0] {
+		c.text = c.text[:at+n]
+		rec.Key = c.text[at : at+n : at+n]
+	} else {
+		rec.Key = c.keep(rec.Key)
 	}
+	rec.Name, rec.Value = c.keep(rec.Name), c.keep(rec.Value)
+}
+
+// keep copies a text.
+func (c *chunk) keep(text []byte) []byte {
+	if text == nil {
+		return nil
+	}
+	at := len(c.text)
+	c.text = append(c.text, text...)
+	return c.text[at:len(c.text):len(c.text)]
 }
 
 // valueStream carries a long value from the scan to a worker, in blocks that
@@ -183,7 +201,9 @@ func (w *worker) value(c *chunk, it *item) {
 		r.in, r.rec.Offset = w.long, it.stream.rec.Offset
 		rec = &it.stream.rec
 	} else {
-		value := c.values[it.begin:it.fin:it.fin]
+		// Beyond its end lie other values of the chunk, which a text may be copied
+		// with and nobody looks at.
+		value := c.values[it.begin:it.fin]
 		w.chunk.buf, w.chunk.pos, w.chunk.end, w.chunk.hashed = value, 0, len(value), 0
 		w.chunk.base, w.chunk.ended = it.rec.ValueOffset, false
 		r.in, r.rec.Offset = &w.chunk, it.rec.Offset

@@ -28,8 +28,8 @@
 // A [Reader] does all of that and yields the records. [Inspect] also holds the
 // keys' slots against those of a shard, finds names that come twice, and sums up
 // what the dump holds and where each slot lies in it. Where values are unpacked
-// it shares the work: one goroutine passes over the values and copies them,
-// others check and digest them, and what they find is taken in the dump's order,
+// it shares the work: one goroutine passes over the values, others check and
+// digest them where they were read, and what they find is taken in the dump's order,
 // so that report and first damage are those of a Reader. What is odd and harms
 // nothing is a [Note]. DIGEST.md says what a [Digest] is.
 // [Options.View] shows the values of chosen keys, [Element] by element.

@@ -11,6 +11,8 @@ const (
 	// bufferSize is a compromise: large enough that refills are rare, small
 	// enough that the checksum still finds the bytes in the second-level cache.
 	bufferSize = 256 << 10
+	// leastRead is how much of a page is not worth a read of its own.
+	leastRead = 8 << 10
 	// maxString bounds what is materialised: Redis's own limit for a key.
 	maxString = 512 << 20
 	// scratchKept is the most memory that is kept from one value to the next.
@@ -34,11 +36,23 @@ type input struct {
 	crc    uint64
 	hashed int // buf[:hashed] is in crc
 
+	pages     pages // nil: buf is all the memory there is
 	capture   io.Writer
 	capturing bool
 	captured  int // buf[captured:pos] is still to be written to capture
 
 	scratch []byte // for what must lie in one piece and is longer than buf
+}
+
+// pages is memory for an input whose values are looked at where they were read,
+// after the input has gone on.
+type pages interface {
+	// turn returns other memory for buf, of the same size. What it held stays as
+	// it is.
+	turn() []byte
+	// keeps tells whether a value, of which so many bytes are consumed, is to lie
+	// in one piece in buf and not to be captured.
+	keeps(bytes int) bool
 }
 
 func newInput(src io.Reader, size int64) *input {
@@ -100,26 +114,66 @@ func (in *input) endCapture() error {
 	if !in.capturing {
 		return nil
 	}
-	if err := in.handOver(); err != nil {
-		return err
+	if in.pages == nil || !in.pages.keeps(in.pos-in.captured) {
+		if err := in.handOver(); err != nil {
+			return err
+		}
 	}
 	in.capturing = false
 	return nil
+}
+
+// makeRoom leaves behind what is consumed, and moves what is not to the front.
+func (in *input) makeRoom() error {
+	if in.pages != nil {
+		return in.turnPage()
+	}
+	if err := in.settle(); err != nil {
+		return err
+	}
+	copy(in.buf, in.buf[in.pos:in.end])
+	in.base += int64(in.pos)
+	in.end -= in.pos
+	in.pos, in.hashed, in.captured = 0, 0, 0
+	return nil
+}
+
+// turnPage goes on in other memory, and takes what there is of the value along.
+func (in *input) turnPage() error {
+	in.crc = UpdateCRC64(in.crc, in.buf[in.hashed:in.pos])
+	keep := in.pos
+	// Room is left for the rest of the value, or for so much of it that it is seen
+	// to be too long.
+	if begun := in.pos - in.captured; in.capturing && begun <= len(in.buf)/2 && in.pages.keeps(begun) {
+		keep = in.captured
+	} else if err := in.handOver(); err != nil {
+		return err
+	}
+	next := in.pages.turn()
+	copy(next, in.buf[keep:in.end])
+	in.buf, in.base = next, in.base+int64(keep)
+	in.pos, in.end, in.captured = in.pos-keep, in.end-keep, 0
+	in.hashed = in.pos
+	return nil
+}
+
+// isFull tells whether n bytes, or many enough to be worth a read, have no room
+// behind those that are not consumed.
+func (in *input) isFull(n int) bool {
+	if in.pages != nil {
+		return in.pos+n > len(in.buf) || in.end > len(in.buf)-leastRead
+	}
+	return in.pos == in.end || in.pos+n > len(in.buf)
 }
 
 // more reads until at least n unconsumed bytes lie in the buffer. n is at most
 // the buffer's size. The dump's end before that is damage; any other failure
 // of the source is not.
 func (in *input) more(n int) error {
-	// Without room for n bytes behind pos, what is left over moves to the front.
-	if in.pos == in.end || in.pos+n > len(in.buf) {
-		if err := in.settle(); err != nil {
+	if in.isFull(n) {
+		if err := in.makeRoom(); err != nil {
 			return err
 		}
-		copy(in.buf, in.buf[in.pos:in.end])
-		in.base += int64(in.pos)
-		in.end -= in.pos
-		in.pos, in.hashed, in.captured = 0, 0, 0
 	}
 	for empty := 0; in.end-in.pos < n; {
 		if in.ended {

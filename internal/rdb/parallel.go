@@ -15,8 +15,9 @@ const (
 	// passes over them keeps no more of them busy.
 	maxWorkers = 4
 	// chunkBytes is how much of the dump a worker gets at a time: enough that the
-	// handing over costs nothing, little enough to stay in a processor's cache.
-	chunkBytes = 256 << 10
+	// handing over costs nothing, little enough to stay in a processor's cache. A
+	// longer value is a stream; a page has room for one that is not, and more.
+	chunkBytes = 96 << 10
 	// chunkRecords bounds what is kept beside the bytes.
 	chunkRecords = 1 << 10
 	// chunksAhead is how many chunks each worker may be ahead of what Next gives.
@@ -40,8 +41,9 @@ type recordSource interface {
 }
 
 // pipeline is a [Reader] with [Options.Deep] whose work is shared: one that
-// passes over values finds the records in the caller's goroutine, and copies
-// their values into chunks, which workers check and digest. Next gives the
+// passes over values finds the records in the caller's goroutine, and gives them
+// in chunks to workers, which check and digest their values where they were read.
+// Next gives the
 // records in the dump's order, and the first error in that order: exactly what
 // the Reader would give.
 type pipeline struct {
@@ -50,12 +52,13 @@ type pipeline struct {
 	limits  chunkLimits
 
 	filling *chunk   // what is being scanned into
-	begun   int      // where the value being scanned begins in it
+	page    *page    // where it is read to
 	stream  *item    // the value being scanned, where it is too long for a chunk
 	queue   []*chunk // handed to the workers, in order
 	current *chunk   // what Next gives from
 	at      int
 	free    []*chunk
+	spare   []*page
 	held    bool  // what is in the queue lies in the scan's own memory
 	end     error // what ended the scan; nil: it goes on
 
@@ -76,6 +79,7 @@ type chunkLimits struct{ bytes, records int }
 func newPipeline(src io.Reader, o Options, limits chunkLimits) *pipeline {
 	p := &pipeline{options: o, limits: limits, blocks: make(chan []byte, streamBlocks)}
 	p.scan = NewReader(src, Options{Size: o.Size, Capture: p})
+	p.scan.in.pages, p.page = p, &page{memory: p.scan.in.buf}
 	// The names of hash templates are read where they stand, for all workers.
 	p.scan.digester = newDigester(p.scan, false)
 	p.filling = p.newChunk()
@@ -160,6 +164,7 @@ func (p *pipeline) judge(it *item) error {
 // advance waits for the next chunk, and keeps the workers busy meanwhile.
 func (p *pipeline) advance() error {
 	if p.current != nil {
+		p.release(p.current)
 		p.free, p.current = append(p.free, p.current), nil
 		p.held = p.held && len(p.queue) > 0
 	}
@@ -186,6 +191,7 @@ func (p *pipeline) advance() error {
 // scanChunk scans until a chunk is handed to the workers, or the scan ends.
 func (p *pipeline) scanChunk() {
 	for handed := len(p.queue); len(p.queue) == handed && p.end == nil; {
+		p.scan.key = p.filling.text[len(p.filling.text):] // read where it will stay
 		rec, err := p.scan.Next()
 		switch {
 		case err != nil:
@@ -202,18 +208,19 @@ func (p *pipeline) scanChunk() {
 
 // keep takes a record into the chunk.
 func (p *pipeline) keep(rec *Record) {
-	c := p.filling
-	it := c.add(rec, p.begun)
+	c, in := p.filling, p.scan.in
+	it := c.add(rec)
 	it.end = p.scan.Offset()
-	p.begun = len(c.values)
 	if rec.Kind == KindKey {
+		it.begin, it.fin = in.captured, in.pos
+		c.extend(in.buf[:in.pos], in.pos-in.captured)
 		c.own(&it.rec)
 	} else if it.unchecked = p.scan.digester.unchecked; len(rec.Name)+len(rec.Value) <= p.limits.bytes {
 		c.own(&it.rec)
 	} else {
 		p.held = true // a library may be as long as it likes: it is waited for, not copied
 	}
-	if p.held || len(c.values)+len(c.text) >= p.limits.bytes || len(c.items) >= p.limits.records {
+	if p.held || c.bytes+len(c.text) >= p.limits.bytes || len(c.items) >= p.limits.records {
 		p.handOver()
 	}
 }
@@ -222,12 +229,14 @@ func (p *pipeline) keep(rec *Record) {
 func (p *pipeline) handOver() {
 	if len(p.filling.items) > 0 {
 		p.dispatch(p.filling)
-		p.filling, p.begun = p.newChunk(), 0
+		p.filling = p.newChunk()
 	}
 }
 
 func (p *pipeline) dispatch(c *chunk) {
 	c.header = p.scan.header
+	c.page = p.page
+	c.page.users++
 	p.queue = append(p.queue, c)
 	p.tasks <- c
 }
@@ -251,26 +260,55 @@ func (p *pipeline) keepPartial() {
 	}
 	// What is read and not consumed belongs to the dump as well: a worker comes
 	// to its own damage in it, or to its end.
+	if p.keeps(in.end - in.captured) {
+		it := p.filling.add(&p.scan.rec)
+		it.begin, it.fin, it.partial = in.captured, in.end, true
+		p.filling.extend(in.buf[:in.end], in.end-in.captured)
+		p.filling.own(&it.rec)
+		return
+	}
 	_, err := p.Write(in.buf[in.captured:in.end])
-	if p.stream != nil {
+	if err == nil || p.stream != nil {
 		p.endStream(&p.scan.rec, true)
-		return
 	}
-	if err != nil {
-		return
-	}
-	it := p.filling.add(&p.scan.rec, p.begun)
-	p.filling.own(&it.rec)
-	it.partial = true
 }
 
-// Write takes in a piece of the value that the scan passes over.
-func (p *pipeline) Write(b []byte) (int, error) {
-	c := p.filling
-	if p.stream == nil && len(c.values)-p.begun+len(b) <= p.limits.bytes {
-		c.values = append(c.values, b...)
-		return len(b), nil
+// page is memory of the input, with the chunks whose values lie in it. Only the
+// caller's goroutine counts them.
+type page struct {
+	memory []byte
+	users  int
+}
+
+// turn implements pages.
+func (p *pipeline) turn() []byte {
+	p.handOver()
+	left := p.page
+	if last := len(p.spare) - 1; last >= 0 {
+		p.page, p.spare = p.spare[last], p.spare[:last]
+	} else {
+		p.page = &page{memory: make([]byte, bufferSize)}
 	}
+	if left.users == 0 {
+		p.spare = append(p.spare, left)
+	}
+	return p.page.memory
+}
+
+// keeps implements pages.
+func (p *pipeline) keeps(bytes int) bool { return p.stream == nil && bytes <= p.limits.bytes }
+
+// release lets a chunk's page be read to again, if no other chunk is in it.
+func (p *pipeline) release(c *chunk) {
+	left := c.page
+	if left.users--; left.users == 0 && left != p.page {
+		p.spare = append(p.spare, left)
+	}
+	c.page = nil
+}
+
+// Write takes in a piece of a value that is too long for a chunk.
+func (p *pipeline) Write(b []byte) (int, error) {
 	if p.stop.Load() {
 		return 0, errStopped
 	}
@@ -284,16 +322,13 @@ func (p *pipeline) Write(b []byte) (int, error) {
 // beginStream gives the value being scanned a chunk of its own, which a worker
 // has while the scan still goes on.
 func (p *pipeline) beginStream() {
-	first := p.filling.values[p.begun:] // stays as it is: workers write into no chunk
 	p.handOver()
-	p.filling.values, p.begun = p.filling.values[:0], 0
 	c := p.newChunk()
-	it := c.add(&p.scan.rec, 0)
+	it := c.add(&p.scan.rec)
 	c.own(&it.rec)
 	it.stream = &valueStream{rec: it.rec, blocks: make(chan []byte, streamBlocks), spare: p.blocks}
 	p.dispatch(c)
 	p.stream = it
-	it.stream.write(first)
 }
 
 // endStream ends the value that a worker has as a stream.
