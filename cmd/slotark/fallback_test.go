@@ -42,7 +42,7 @@ func TestPrimaryRegionGone(t *testing.T) {
 				{[]string{"list"}, exitDone, []string{"2,000", "1 of 2 !", "east does not answer"}},
 				{[]string{"show", "latest"}, exitDone, []string{"2,000 keys", "west (s3://gone"}},
 				{[]string{"show", "latest", "--slots"}, exitDone, []string{"fingerprint"}},
-				{[]string{"verify", "latest"}, exitFindings, []string{"store-unreachable", "east"}},
+				{[]string{"verify", "latest"}, exitFindings, []string{"store-unreachable", "east", "sound at level deep in west", "not verified everywhere: 1 finding"}},
 				{[]string{"verify", "latest", "--live", "--node", c.Addrs()[0]}, exitDone, []string{"equal: 2,000 keys"}},
 				{[]string{"restore", "latest", "--to-dir", seeded, "--at", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"}, exitDone, []string{"from west", "restored"}},
 				{[]string{"drill", "latest", "--runtime", "process"}, exitDone, []string{"Proved."}},
