@@ -49,6 +49,9 @@ func damageAdvice(code string) string {
 		return "This is no dump of Redis or Valkey. If it is one that was compressed or encrypted, unpack it first."
 	case rdb.CodeVersion:
 		return "If a newer server wrote it, a newer release of slotark may read it."
+	case rdb.CodeCRC64:
+		return "Its structure was read to the end, but its bytes are not those that were written; which of them, a checksum cannot tell. " +
+			"Restore from another copy: slotark list"
 	}
 	return "What comes after the damage was not read; what came before it cannot be trusted. Restore from another copy: slotark list"
 }

@@ -85,6 +85,12 @@ dump.rdb
 What comes after the damage was not read; what came before it cannot be trusted.
 Restore from another copy: slotark list
 `)
+	// One whose checksum is wrong was read to its end.
+	data[len(data)-1] ^= 1
+	rewrite(t, path, data)
+	if out := slotark(t, "", "verify", path).want(t, exitFindings).stdout; !strings.Contains(out, "Its structure was read to the end") || strings.Contains(out, "was not read") {
+		t.Errorf("of a wrong checksum it says\n%s", out)
+	}
 	copyFixture(t, "redis-7.0.15-empty.rdb", filepath.Join(dir, "empty.rdb"))
 	slotark(t, "", "verify", filepath.Join(dir, "empty.rdb"), "--level", "parse").want(t, exitDone).wantText(t, dir, `
 empty.rdb
