@@ -88,12 +88,14 @@ func move(t *testing.T, c *clustertest.Cluster, slot int, from, to *clustertest.
 	order(t, c, from, "CLUSTER", "SETSLOT", slot, "NODE", to.ID)
 }
 
-// order gives a node a command.
-func order(t *testing.T, c *clustertest.Cluster, node *clustertest.Node, args ...any) {
+// order gives a node a command and returns its answer.
+func order(t *testing.T, c *clustertest.Cluster, node *clustertest.Node, args ...any) any {
 	t.Helper()
 	client := c.Access().Open(node.Addr())
 	defer client.Close()
-	if _, err := client.Do(context.WithoutCancel(t.Context()), args...); err != nil {
+	reply, err := client.Do(context.WithoutCancel(t.Context()), args...)
+	if err != nil {
 		t.Errorf("%v on %s: %v", args, node.Addr(), err)
 	}
+	return reply
 }

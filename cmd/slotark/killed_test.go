@@ -1,16 +1,24 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/internal/s3test"
 )
 
 // TestKilledPrune kills a prune at moments from its start to its end. What is
@@ -110,4 +118,65 @@ func TestKilledSeed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestKilledAtEachStep kills a snapshot at each request to its stores in turn,
+// from the first to the last. Whatever it was about, no store lists half of a
+// snapshot, no node has another setting, and the next one is whole.
+func TestKilledAtEachStep(t *testing.T) {
+	c := small(t)
+	before := serverSettings(t, c.Addrs())
+	server := s3test.Start(t)
+	for at, reached := 1, true; reached; at++ {
+		bucket := server.Bucket(t, fmt.Sprintf("step-%d", at))
+		reached = killedAt(t, c, server, bucket, at)
+		repo := []string{"--repo", server.URL(bucket, "")}
+		if o := slotark(t, "", append([]string{"list", "--json"}, repo...)...); o.code != exitNoRepository {
+			// The last request may have done its work before its answer was lost.
+			o.want(t, exitDone)
+			if strings.Contains(o.stdout, `"snapshot_entry"`) {
+				slotark(t, "", append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level deep")
+			}
+		}
+		slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone, "is whole", "600 keys")
+		slotark(t, "", append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level deep")
+		if t.Failed() {
+			t.Fatalf("after a kill at request %d", at)
+		}
+		if !reached && at < 8 {
+			t.Errorf("a snapshot takes only %d requests: the test tests little", at-1)
+		}
+	}
+	wantSameSettings(t, before, c.Addrs())
+}
+
+// killedAt runs a snapshot and kills it when a request comes to its store, before
+// that is passed on at every second one and after at the others. It tells
+// whether there was such a request.
+func killedAt(t *testing.T, c *clustertest.Cluster, server *s3test.Server, bucket string, at int) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+	defer cancel()
+	var cmd *exec.Cmd
+	var count atomic.Int64
+	forward := server.Forward(t)
+	through := server.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if count.Add(1) != int64(at) {
+			return false
+		}
+		if at%2 == 0 {
+			forward.ServeHTTP(w, r)
+		}
+		_ = cmd.Process.Kill()
+		return true
+	})
+	cmd = command(ctx, password, "snapshot", "--node", c.Addrs()[0], "--repo", through.URL(bucket, ""))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	reached := count.Load() >= int64(at)
+	if !reached && err != nil {
+		t.Errorf("a run that nothing kills: %v\n%s", err, stderr.String())
+	}
+	return reached
 }

@@ -21,7 +21,9 @@ const (
 	pollFirst = 20 * time.Millisecond
 	pollMost  = time.Second
 	// schedulePoll is how often a node is looked at that will save when its
-	// rewrite has ended: as exact is the instant of its fork known.
+	// rewrite has ended: as exact is the instant of its fork known. It is also how
+	// often one is asked to save that is busy with somebody else's save: who is
+	// slower might never find the gap before the next.
 	schedulePoll = 100 * time.Millisecond
 	// lostSchedule is how long a node without a child may not begin a save that
 	// it has scheduled. It begins one within a tenth of a second, but for five
@@ -34,7 +36,6 @@ const (
 // append-only file the server is told to save as soon as that has ended: a loop
 // of requests could miss the gap before the next one.
 func (s *saving) trigger(ctx context.Context) (*Source, error) {
-	wait := newPoll()
 	for {
 		source, err := s.evidence(ctx)
 		if err != nil {
@@ -55,7 +56,7 @@ func (s *saving) trigger(ctx context.Context) (*Source, error) {
 		case !isSaving(err):
 			return nil, err
 		}
-		if err := wait.next(ctx); err != nil {
+		if err := (&poll{schedulePoll}).next(ctx); err != nil {
 			return nil, fmt.Errorf("another save or rewrite is running: %w", err)
 		}
 	}
