@@ -334,3 +334,13 @@ func wantRetried(t *testing.T, r *snapshot.Result, says string) {
 	}
 	t.Errorf("no finding tells of a retry because of %q: %v", says, r.Manifest.Findings)
 }
+
+// wantNotRetried checks that what was in the way was simply waited for.
+func wantNotRetried(t *testing.T, r *snapshot.Result) {
+	t.Helper()
+	for _, f := range r.Manifest.Findings {
+		if f.Code == "retried" {
+			t.Errorf("it was tried again: %v", f)
+		}
+	}
+}

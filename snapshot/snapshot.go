@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,6 +85,12 @@ func (r *Result) Complete() bool {
 		}
 	}
 	return true
+}
+
+// Faulty tells whether the snapshot, though it is whole, is not what was asked
+// for: a finding of it is an error.
+func (r *Result) Faulty() bool {
+	return slices.ContainsFunc(r.Manifest.Findings, func(f manifest.Finding) bool { return f.Severity == "error" })
 }
 
 // Slots is the number of slots that the shards cover.

@@ -144,7 +144,7 @@ func (srv *server) snapshot(ctx context.Context) error {
 	}
 	srv.log.Info("snapshot is whole", "cluster", m.Cluster, "snapshot", m.ID, "keys", m.Keys(), "bytes", m.Bytes(),
 		"skew", m.Skew().Round(time.Millisecond), "elapsed", result.Elapsed.Round(time.Millisecond))
-	if !result.Complete() {
+	if !result.Complete() || result.Faulty() {
 		return fmt.Errorf("snapshot %s: %w", m.ID, errFindings)
 	}
 	return nil

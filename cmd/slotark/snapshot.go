@@ -29,6 +29,10 @@ Dumps are compressed, and encrypted where recipients are given (--recipient, or
 repository.seal in --config FILE): only public keys are needed here, and only
 who has a private one can read them.
 
+Nodes that share a machine do not fork together, unless --forks together asks
+all to do so. A shard whose node fails is tried again (--tries), also on its other
+nodes, and one that fails over or is resharded meanwhile is taken again.
+
 Where the repository does not exist yet, it is made. The password is read from
 --password-file, or from SLOTARK_PASSWORD or REDISCLI_AUTH in the environment.
 ` + exitStatus,
@@ -42,7 +46,7 @@ Where the repository does not exist yet, it is made. The password is read from
 				return err
 			}
 			a.printSnapshot(result, o.dryRun)
-			if !result.Complete() {
+			if !result.Complete() || result.Faulty() {
 				return errFindings
 			}
 			return nil
