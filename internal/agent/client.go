@@ -30,9 +30,10 @@ const (
 
 // Client has an agent capture. It implements [snapshot.Agent].
 type Client struct {
-	url  string
-	http *http.Client
-	// Patience is how long an agent that cannot be reached is tried again.
+	url   string
+	files Files
+	http  *http.Client
+	// patience is how long an agent that cannot be reached is tried again.
 	patience time.Duration
 }
 
@@ -61,7 +62,7 @@ func NewClient(address string, files Files) (*Client, error) {
 		IdleConnTimeout: time.Minute,
 		HTTP2:           &http.HTTP2Config{SendPingTimeout: keepAlive, PingTimeout: silence},
 	}
-	return &Client{url: "https://" + u.Host, http: &http.Client{Transport: transport}, patience: DefaultGrace}, nil
+	return &Client{url: "https://" + u.Host, files: files, http: &http.Client{Transport: transport}, patience: DefaultGrace}, nil
 }
 
 // Close ends idle connections.
@@ -109,7 +110,14 @@ func (c *Client) request(ctx context.Context, method, path string, body io.Reade
 		if errors.As(err, &wrapped) { // it repeats method and URL
 			err = wrapped.Err
 		}
-		return nil, explain(c.url, err)
+		explained := explain(c.url, err)
+		var network *net.OpError
+		if !errors.Is(explained, ErrUntrusted) && !(errors.As(err, &network) && network.Op == "dial") {
+			if reason := explain(c.url, c.files.probe(ctx, request.URL.Host)); errors.Is(reason, ErrUntrusted) {
+				return nil, reason
+			}
+		}
+		return nil, explained
 	}
 	if spoken := response.Header.Get(protocolHeader); spoken != strconv.Itoa(Protocol) && response.StatusCode == http.StatusOK {
 		return nil, errors.Join(hint.Add(fmt.Errorf("agent %s: %w: it speaks version %q of the protocol, we speak %d", c.url, ErrProtocol, spoken, Protocol), sameBuild),

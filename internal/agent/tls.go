@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/hint"
 )
 
@@ -90,6 +91,21 @@ func (f Files) dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, errors.Join(err, raw.Close())
 	}
 	return conn, nil
+}
+
+// probe connects and waits for the agent's first byte. In TLS 1.3 the refusal of a
+// client's certificate comes after the handshake, and is lost where the client has
+// sent something by then: this one sends nothing.
+func (f Files) probe(ctx context.Context, addr string) error {
+	conn, err := f.dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if err := conn.SetReadDeadline(clock.Now().Add(dialLimit)); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return errors.Join(err, conn.Close())
 }
 
 // explain says of an error on the way to an agent what to do about it.

@@ -107,6 +107,9 @@ func dumpPath(ctx context.Context, node *cluster.Node, folder string) (string, e
 	if folder == "" { // the node's getcwd failed
 		return "", notHere(fmt.Errorf("%s has lost its working folder", node.Addr()))
 	}
+	if name != filepath.Base(name) { // a server never lets it be a path: this one would have us read something else
+		return "", fmt.Errorf("%s says that its dump is called %q, which is no name of a file", node.Addr(), name)
+	}
 	return filepath.Join(folder, name), nil
 }
 

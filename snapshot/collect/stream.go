@@ -39,38 +39,59 @@ func Stream(ctx context.Context, access *cluster.Access, addr string, o StreamOp
 	if o.Silence == 0 {
 		o.Silence = defaultSilence
 	}
-	notBefore, err := nodeTime(ctx, access, addr)
+	// While it forks, for another replica or for a save, a node with much memory
+	// answers nobody.
+	patient := *access
+	patient.Timeout = max(access.Timeout, forkLimit)
+	s := &stream{ctx: ctx, access: &patient, silence: o.Silence, addr: addr}
+	notBefore, err := s.before()
 	if err != nil {
 		return nil, err
 	}
-	conn, reader, err := access.Dial(ctx, addr)
-	if err != nil {
+	if s.conn, s.reader, err = patient.Dial(ctx, addr); err != nil {
 		return nil, err
 	}
-	s := &stream{conn: conn, reader: reader, silence: o.Silence, addr: addr}
 	source, err := s.begin()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("sync from %s: %w", addr, s.explain(err)), conn.Close())
+		return nil, errors.Join(fmt.Errorf("sync from %s: %w", addr, s.explain(err)), s.conn.Close())
 	}
 	source.NotBefore = notBefore
 	return source, nil
 }
 
-// nodeTime asks a node what time it is, to the second: AUX ctime is no finer.
-func nodeTime(ctx context.Context, access *cluster.Access, addr string) (time.Time, error) {
-	node := access.Open(addr)
+// before asks a node what time it is, to the second, for AUX ctime is no finer;
+// and how many clients it has dropped for their output buffers.
+func (s *stream) before() (time.Time, error) {
+	node := s.access.Open(s.addr)
 	defer node.Close()
-	now, err := node.Time(ctx)
-	return now.Truncate(time.Second), err
+	now, err := node.Time(s.ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	s.dropped = dropped(s.ctx, node)
+	return now.Truncate(time.Second), nil
+}
+
+// dropped is client_output_buffer_limit_disconnections of INFO stats; -1 where the
+// node (before 7.2) or the user's rights do not tell it.
+func dropped(ctx context.Context, node *cluster.Node) int64 {
+	info, err := node.Info(ctx, "stats")
+	if _, told := info["client_output_buffer_limit_disconnections"]; err != nil || !told {
+		return -1
+	}
+	return info.Int("client_output_buffer_limit_disconnections")
 }
 
 // stream is the connection of a replica that wants one dump and no more. It
 // ends with the context it was dialed under.
 type stream struct {
+	ctx     context.Context // ends the stream
+	access  *cluster.Access
 	conn    net.Conn
 	reader  *bufio.Reader
 	silence time.Duration
 	addr    string
+	dropped int64 // clients that the node had dropped for their output buffers before; -1 where it is not known
 }
 
 // begin speaks the handshake and returns the source at the dump's first byte.
@@ -180,8 +201,8 @@ func (s *stream) explain(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err // the caller's own doing, though a deadline is a net.Error too
-	case errors.Is(err, ErrCut), errors.Is(err, syscall.ECONNRESET):
-		return hint.Add(err, "look at the node's log: it ended, its save failed, or it dropped us for being slow (client-output-buffer-limit replica)")
+	case errors.Is(err, ErrCut), errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.ErrUnexpectedEOF):
+		return s.whyCut(err)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return hint.Add(fmt.Errorf("the node sent nothing for %s: %w", s.silence, err),
 			"look at the node's log: a fork or a full disk may hold its BGSAVE up")
@@ -191,4 +212,24 @@ func (s *stream) explain(err error) error {
 		return hint.Add(err, "the replica has lost its primary: mend that, or collect from primaries: --replicas never")
 	}
 	return err
+}
+
+// whyLimit bounds the question why a node has closed the connection.
+const whyLimit = 5 * time.Second
+
+// whyCut asks the node why it has closed the connection. What it does not know is
+// in its log.
+func (s *stream) whyCut(err error) error {
+	if !errors.Is(err, ErrCut) {
+		err = fmt.Errorf("%w: %w", ErrCut, err)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, whyLimit)
+	defer cancel()
+	node := s.access.Open(s.addr)
+	defer node.Close()
+	if now := dropped(ctx, node); s.dropped >= 0 && now > s.dropped {
+		return hint.Add(fmt.Errorf("%w: its buffer for us grew over its client-output-buffer-limit for replicas", err),
+			"raise client-output-buffer-limit replica on the node, or collect beside it: --collect agent or bgsave")
+	}
+	return hint.Add(err, "look at the node's log: it ended, its save failed, or it dropped us for being slow (client-output-buffer-limit replica)")
 }

@@ -3,10 +3,13 @@ package collect_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -311,5 +314,134 @@ func TestStreamThatSharesAnOlderFork(t *testing.T) {
 		t.Error(r.err)
 	} else {
 		inspect(t, r.source)
+	}
+}
+
+// between stands between a server and who streams from it, and changes what passes.
+func between(t *testing.T, s *server, serve func(t *testing.T, client, node net.Conn)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return // the test is over
+			}
+			node, err := net.Dial("tcp", s.Addr())
+			if err != nil {
+				client.Close()
+				continue
+			}
+			all.Go(func() {
+				defer client.Close()
+				defer node.Close()
+				serve(t, client, node)
+			})
+		}
+	})
+	return listener.Addr().String()
+}
+
+// pass copies both ways until either end is closed.
+func pass(client, node net.Conn) {
+	var both sync.WaitGroup
+	both.Go(func() { io.Copy(client, node); client.Close(); node.Close() })
+	io.Copy(node, client)
+	node.Close()
+	client.Close()
+	both.Wait()
+}
+
+// A node that keeps writes back for us, as those before 6.2 do, and drops us when
+// they are too many: that is told, and not as a dump's end.
+func TestStreamOverTheOutputBufferLimit(t *testing.T) {
+	s := start(t, append([]string{"--rdb-key-save-delay", "1000", "--client-output-buffer-limit", "replica 1mb 1mb 1"}, diskless...)...)
+	s.fill(t, 20000, 100)
+	// The node does not hear that we want no writes.
+	deaf := between(t, s, func(t *testing.T, client, node net.Conn) {
+		text := make([]byte, 4<<10)
+		n, err := client.Read(text)
+		for ; err == nil && strings.Contains(string(text[:n]), "REPLCONF"); n, err = client.Read(text) {
+			ok := []byte("+OK\r\n")
+			if !strings.Contains(string(text[:n]), "rdb-only") {
+				node.Write(text[:n])
+				io.ReadFull(node, ok)
+			}
+			client.Write(ok)
+		}
+		node.Write(text[:n])
+		pass(client, node)
+	})
+	access := s.Access()
+	access.NAT = cluster.NAT{"10.0.0.1:6379": deaf}
+	source, err := collect.Stream(t.Context(), access, "10.0.0.1:6379", collect.StreamOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	done := drain(source)
+	value := strings.Repeat("x", 256<<10)
+	for i := range 16 {
+		s.do(t, "SET", fmt.Sprintf("kept:%d", i), value)
+	}
+	err = fails(t, done, waitLimit)
+	if !errors.Is(err, collect.ErrCut) {
+		t.Errorf("got %v, want ErrCut", err)
+	}
+	if _, told := s.info(t, "stats")["client_output_buffer_limit_disconnections"]; told {
+		checkSays(t, err, "client-output-buffer-limit for replicas", "raise client-output-buffer-limit")
+	} else { // only its log knows
+		checkSays(t, err, "the node closed the connection", "client-output-buffer-limit replica")
+	}
+}
+
+// A node that answers nobody for a while, as one with much memory does while it
+// forks, is waited for, at each point where it may happen.
+func TestStreamOfASlowFork(t *testing.T) {
+	s := start(t, "--repl-diskless-sync-delay", "3")
+	s.fill(t, 1000, 100)
+	access := s.Access()
+	access.Timeout = 500 * time.Millisecond // less than it is stopped for
+	signal := func(t *testing.T, which syscall.Signal) {
+		if err := syscall.Kill(s.PID(), which); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, asked := range map[string]bool{"before it is asked": false, "before it forks": true} {
+		t.Run(name, func(t *testing.T) {
+			if !asked {
+				signal(t, syscall.SIGSTOP)
+			}
+			done := beside(func() (*collect.Source, error) {
+				return collect.Stream(t.Context(), access, s.Addr(), collect.StreamOptions{})
+			})
+			if asked {
+				s.awaitInfo(t, "replication", "connected_slaves", "1")
+				signal(t, syscall.SIGSTOP)
+			}
+			timer := time.NewTimer(2 * time.Second)
+			defer timer.Stop()
+			select {
+			case r := <-done:
+				t.Errorf("it ended while the node slept: %v", r.err)
+			case <-timer.C:
+			}
+			signal(t, syscall.SIGCONT)
+			r := <-done
+			if r.err != nil {
+				t.Fatal(r.err)
+			}
+			if report := inspect(t, r.source); report.Keys != 1000 {
+				t.Errorf("%d keys", report.Keys)
+			}
+		})
 	}
 }
