@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +24,7 @@ import (
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/redisproc"
+	"github.com/slotark/slotark/internal/s3test"
 )
 
 // agentLimit is how long an agent may take for what takes it a moment.
@@ -177,24 +182,279 @@ func fingerprint(t *testing.T, id string, repo ...string) string {
 	t.Helper()
 	o := slotark(t, "", append([]string{"show", id, "--slots", "--json"}, repo...)...).want(t, exitDone, `"fingerprint"`)
 	for line := range strings.Lines(o.stdout) {
-		if strings.Contains(line, `"message_type":"fingerprint"`) {
-			return line[strings.Index(line, `"digest"`):]
+		var message struct {
+			Type   string `json:"message_type"`
+			Digest string `json:"fingerprint"`
+		}
+		if err := json.Unmarshal([]byte(line), &message); err != nil {
+			t.Fatal(err)
+		}
+		if message.Type == "fingerprint" && len(message.Digest) == 32 {
+			return message.Digest
 		}
 	}
 	t.Fatalf("no fingerprint in\n%s", o.stdout)
 	return ""
 }
 
-func TestAgents(t *testing.T) {
-	c := filled(t, clustertest.Options{Primaries: 3}, dataset.Options{Keys: 2000, Seed: 41})
-	tr := newTrust(t)
-	root := t.TempDir()
-	repo := []string{"--repo", filepath.Join(root, "one"), "--mirror", filepath.Join(root, "two")}
-	_, flags := beside(t, tr, c.Nodes, repo...)
-	node := []string{"--node", c.Addrs()[0]}
-	o := slotark(t, password, slices.Concat([]string{"snapshot", "--collect", "agent"}, node, flags, repo)...).want(t, exitDone)
-	t.Logf("%s%s", o.stdout, o.stderr)
+// counted is a TCP way to a server that counts what passes.
+type counted struct {
+	addr  string
+	bytes atomic.Int64
 }
 
-var _ = net.Dial
-var _ = os.Getenv
+func newCounted(t *testing.T, to string) *counted {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counted{addr: listener.Addr().String()}
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		listener.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return // the test is over
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				near.Close()
+				continue
+			}
+			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+				all.Go(func() {
+					n, _ := io.Copy(pair[0], pair[1])
+					c.bytes.Add(n)
+					near.Close()
+					far.Close()
+				})
+			}
+		}
+	})
+	return c
+}
+
+// TestAgents takes a snapshot through agents, into a folder and an S3 server, and
+// one without. They are equal, and of the first no dump has crossed the
+// coordinator, whose every connection is counted.
+func TestAgents(t *testing.T) {
+	c := filled(t, clustertest.Options{Primaries: 3}, dataset.Options{Keys: 3000, Seed: 41})
+	fillLargeRandom(t, c, 200)
+	tr := newTrust(t)
+	region := s3test.Start(t)
+	bucket := region.Bucket(t, "agents")
+	folder := filepath.Join(t.TempDir(), "here")
+	recipient, identity := newIdentity(t)
+	// The agents go straight to the S3 server, the coordinator through a counter.
+	far := newCounted(t, strings.TrimPrefix(region.Endpoint, "http://"))
+	direct := []string{"--repo", folder, "--mirror", region.URL(bucket, "") + "&name=far"}
+	through := []string{"--repo", folder, "--mirror", strings.Replace(region.URL(bucket, ""), url.QueryEscape(region.Endpoint), url.QueryEscape("http://"+far.addr), 1) + "&name=far"}
+	if direct[3] == through[3] {
+		t.Fatalf("%s does not name the endpoint", direct[3])
+	}
+	agents, _ := beside(t, tr, c.Nodes, append(direct, "--recipient", recipient)...)
+	flags := slices.Clone(tr.coordinator)
+	var ways []*counted
+	for i, node := range c.Nodes {
+		toAgent, toNode := newCounted(t, agents[i].addr), newCounted(t, node.Addr())
+		ways = append(ways, toAgent, toNode)
+		flags = append(flags, "--agent", node.Addr()+"=https://"+toAgent.addr, "--nat", node.Addr()+"="+toNode.addr)
+	}
+	node := []string{"--node", c.Addrs()[0]}
+	for _, way := range []string{"agent", "auto"} {
+		slotark(t, password, slices.Concat([]string{"snapshot", "--collect", way, "--recipient", recipient}, node, flags, through)...).
+			want(t, exitDone, "by agent-bgsave", "by agent-stream", "here stored   far stored")
+	}
+	var stored int64
+	for _, name := range objects(t, folder) {
+		info, err := os.Stat(filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored += info.Size()
+	}
+	crossed := far.bytes.Load()
+	for _, w := range ways {
+		crossed += w.bytes.Load()
+	}
+	t.Logf("%d kB stored, %d kB crossed the coordinator", stored>>10, crossed>>10)
+	if crossed == 0 || crossed*10 > stored {
+		t.Errorf("%d bytes crossed the coordinator, of %d that were stored", crossed, stored)
+	}
+	slotark(t, password, slices.Concat([]string{"snapshot", "--recipient", recipient}, node, direct)...).want(t, exitDone, "by bgsave")
+	ids := idsOf(t, direct...)
+	if len(ids) != 3 {
+		t.Fatalf("there are %v", ids)
+	}
+	prints := map[string]bool{}
+	for _, id := range ids {
+		slotark(t, "", slices.Concat([]string{"verify", id, "--identity", identity}, direct)...).want(t, exitDone, "sound at level deep in here and far")
+		prints[fingerprint(t, id, append(direct, "--identity", identity)...)] = true
+	}
+	if len(prints) != 1 {
+		t.Errorf("the snapshots differ: %v", prints)
+	}
+	for _, p := range agents {
+		if code := p.stop(t); code != exitDone {
+			t.Errorf("an agent that is stopped ends with code %d:\n%s", code, p.log)
+		}
+	}
+	// Nobody answers now: auto goes on without, and says so; agent does not.
+	slotark(t, password, slices.Concat([]string{"snapshot", "--collect", "auto", "--recipient", recipient}, node, flags, direct)...).
+		want(t, exitDone, "captured without its agent", "by bgsave")
+	slotark(t, password, slices.Concat([]string{"snapshot", "--collect", "agent", "--recipient", recipient}, node, tr.coordinator, direct)...).
+		want(t, exitFailed, "there is no agent for", "--agent")
+}
+
+// fillLargeRandom gives each node values that do not compress.
+func fillLargeRandom(t *testing.T, c *clustertest.Cluster, keys int) {
+	t.Helper()
+	for _, node := range c.Primaries() {
+		fillLarge(t, c, node, keys/len(c.Primaries()))
+	}
+}
+
+// slowAgents is a cluster whose dumps take seconds, with an agent beside each node
+// and two stores.
+func slowAgents(t *testing.T, extra ...string) (c *clustertest.Cluster, tr *trust, agents []*agentProcess, snapshot, repo []string, stores [2]string) {
+	t.Helper()
+	c = slowCluster(t)
+	tr = newTrust(t)
+	root := t.TempDir()
+	stores = [2]string{filepath.Join(root, "one"), filepath.Join(root, "two")}
+	repo = []string{"--repo", stores[0], "--mirror", stores[1]}
+	config := filepath.Join(root, "agent.yaml")
+	if err := os.WriteFile(config, []byte("agents:\n  grace: 10s\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	agents, flags := beside(t, tr, c.Nodes, slices.Concat([]string{"--config", config}, repo, extra)...)
+	return c, tr, agents, slices.Concat([]string{"snapshot", "--collect", "agent", "--node", c.Addrs()[0]}, flags, repo), repo, stores
+}
+
+// wantWhole waits until the stores hold whole snapshots and nothing else, and
+// verifies them.
+func wantWhole(t *testing.T, repo []string, stores [2]string, perSnapshot int) {
+	t.Helper()
+	clustertest.Eventually(t, waitForAgent, func(context.Context) error {
+		for _, store := range stores {
+			names := objects(t, store)
+			manifests := 0
+			for _, name := range names {
+				if strings.HasSuffix(name, "/manifest.json") {
+					manifests++
+				}
+			}
+			if want := 1 + manifests*perSnapshot; len(names) != want && len(names) > 0 {
+				return fmt.Errorf("%s holds %d snapshots and %v", store, manifests, names)
+			}
+		}
+		return nil
+	})
+	for _, id := range idsOf(t, repo...) {
+		slotark(t, "", append([]string{"verify", id}, repo...)...).want(t, exitDone)
+	}
+}
+
+// TestKilledCoordinator kills the coordinator at moments from its start to its end:
+// there is a whole snapshot or, once the agents' grace is over, nothing.
+func TestKilledCoordinator(t *testing.T) {
+	_, _, _, take, repo, stores := slowAgents(t)
+	began := time.Now()
+	slotark(t, password, take...).want(t, exitDone, "by agent-")
+	killed := 0
+	for _, after := range moments(time.Since(began), 6) {
+		if o := signalled(t, after, syscall.SIGKILL, take...); o.code == -1 {
+			killed++
+		}
+	}
+	t.Logf("%d of 6 coordinators were killed", killed)
+	wantWhole(t, repo, stores, 7)
+	// One that is told to end leaves nothing to the grace.
+	before := len(objects(t, stores[0]))
+	if o := signalled(t, time.Since(began)/40, syscall.SIGTERM, take...); o.code != exitDone && len(objects(t, stores[0])) != before {
+		t.Errorf("interrupted, it left %v", objects(t, stores[0]))
+	}
+}
+
+// TestKilledAgent kills an agent in the middle of a dump and starts it again: the
+// snapshot fails and says so, or is whole; nothing of the dead attempt is in its
+// way, and the next one is whole.
+func TestKilledAgent(t *testing.T) {
+	c, tr, agents, take, repo, stores := slowAgents(t)
+	// One whose settings are another's is told apart before anything is saved.
+	slotark(t, password, append(take, "--compression", "none")...).want(t, exitRefused, "the agent may not do this", "repository.seal")
+	for _, node := range c.Nodes {
+		do(t, node.Addr(), "CONFIG", "SET", "rdb-key-save-delay", "1000") // two seconds, to be inside them for certain
+	}
+	done := make(chan outcome, 1)
+	go func() { done <- slotark(t, password, take...) }()
+	agents[1].awaitLog(t, "job begun")
+	agents[1].kill()
+	again := startAgent(t, tr, agents[1].addr, append([]string{"--node", c.Nodes[1].Addr()}, repo...)...)
+	o := <-done
+	if o.code != exitDone {
+		o.want(t, exitFailed, "agent").wantOneLine(t)
+	}
+	wantWhole(t, repo, stores, 7)
+	slotark(t, password, take...).want(t, exitDone, "by agent-")
+	wantWhole(t, repo, stores, 7)
+	// Stopped in the middle, an agent ends what it has begun.
+	go func() { done <- slotark(t, password, take...) }()
+	clustertest.Eventually(t, waitForAgent, func(context.Context) error {
+		if strings.Count(again.log.String(), "job begun") < 2 {
+			return errors.New("it has not begun")
+		}
+		return nil
+	})
+	if code := again.stop(t); code != exitDone {
+		t.Errorf("a stopped agent ends with code %d", code)
+	}
+	(<-done).want(t, exitDone, "by agent-")
+	wantWhole(t, repo, stores, 7)
+}
+
+// TestAgentBehind has an agent whose mirror is not the coordinator's: the mirror
+// gets no manifest, and the run says why. Where it is the primary, there is no
+// snapshot.
+func TestAgentBehind(t *testing.T) {
+	c := filled(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 100, Seed: 42})
+	tr := newTrust(t)
+	root := t.TempDir()
+	at := func(name string) string { return filepath.Join(root, name) }
+	for _, dir := range []string{"here/two", "there/two", "there/one"} {
+		if err := os.MkdirAll(at(dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	node := c.Addrs()[0]
+	for name, test := range map[string]struct {
+		one, two string
+		made     bool // the other place is a repository, of another
+		code     int
+		says     string
+	}{
+		"mirror that is none":     {"here/one", "there/two", false, exitFindings, "no slotark repository"},
+		"mirror of another name":  {"here/one", "there/two", true, exitFindings, "two does not have this snapshot: look for what an agent has put into two"},
+		"primary that is another": {"there/one", "here/two", true, exitFailed, "leads to another place than ours"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := []string{"--repo", at(test.one), "--mirror", at(test.two)}
+			if test.made {
+				slotark(t, password, slices.Concat([]string{"snapshot", "--node", node}, own)...).want(t, exitDone)
+			}
+			p := startAgent(t, tr, "", append([]string{"--node", node}, own...)...)
+			here := []string{"--repo", at("here/one"), "--mirror", at("here/two")}
+			o := slotark(t, password, slices.Concat([]string{"snapshot", "--collect", "agent", "--node", node, "--agent", node + "=https://" + p.addr}, tr.coordinator, here)...)
+			o.want(t, test.code, test.says)
+			p.stop(t)
+		})
+	}
+	for _, id := range idsOf(t, "--repo", at("here/one")) {
+		slotark(t, "", "verify", id, "--repo", at("here/one")).want(t, exitDone)
+	}
+}
