@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +56,7 @@ func measure(t *testing.T, c *clustertest.Cluster, keys int) {
 	for i := range at {
 		at[i] = fmt.Sprintf("127.0.0.1:%d", 7000+i)
 	}
+	measureAgents(t, c, append(repo, "--recipient", recipient))
 	for _, verb := range [][]string{
 		append([]string{"snapshot", "--collect", "bgsave", "--recipient", recipient}, node...),
 		append([]string{"snapshot", "--collect", "stream", "--recipient", recipient}, node...),
@@ -69,6 +71,31 @@ func measure(t *testing.T, c *clustertest.Cluster, keys int) {
 		if o.peakBytes == 0 || o.peakBytes > memoryLimit {
 			t.Errorf("%v took %d MiB at its peak, want at most %d MiB", verb, o.peakBytes>>20, memoryLimit>>20)
 		}
+	}
+}
+
+// measureAgents takes a snapshot through one agent beside all nodes, and holds the
+// agent's peak and the coordinator's against the limit.
+func measureAgents(t *testing.T, c *clustertest.Cluster, args []string) {
+	t.Helper()
+	tr := newTrust(t)
+	own := slices.Clone(args)
+	for _, node := range c.Nodes {
+		own = append(own, "--node", node.Addr(), "--data-dir", node.Addr()+"="+node.Proc.Dir())
+	}
+	agent := startAgent(t, tr, "", own...)
+	take := slices.Concat([]string{"snapshot", "--collect", "agent", "--node", c.Addrs()[0]}, tr.coordinator, args)
+	for _, node := range c.Nodes {
+		take = append(take, "--agent", node.Addr()+"=https://"+agent.addr)
+	}
+	o := slotark(t, password, take...).want(t, exitDone)
+	if code := agent.stop(t); code != exitDone {
+		t.Errorf("the agent ended with code %d", code)
+	}
+	peak := agent.peak(t)
+	t.Logf("through an agent: peak %d MiB, of the coordinator %d MiB", peak>>20, o.peakBytes>>20)
+	if peak == 0 || peak > memoryLimit || o.peakBytes == 0 || o.peakBytes > memoryLimit {
+		t.Errorf("an agent took %d MiB at its peak and the coordinator %d MiB, want at most %d MiB", peak>>20, o.peakBytes>>20, memoryLimit>>20)
 	}
 }
 

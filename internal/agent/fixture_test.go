@@ -145,7 +145,7 @@ func (p *place) order() snapshot.Order {
 }
 
 // atOnce is the turn of who need not wait.
-func atOnce(context.Context) (func(), error) { return func() {}, nil }
+func atOnce(context.Context, string) (func(), error) { return func() {}, nil }
 
 // wantObjects waits until each store has so many objects of snapshots.
 func (p *place) wantObjects(t *testing.T, want int) {

@@ -51,7 +51,7 @@ func testJob(t *testing.T, c *clustertest.Cluster) {
 	}
 	for _, keep := range []bool{true, false} {
 		asked, ended := 0, make(chan bool, 1)
-		turn := func(context.Context) (func(), error) { asked++; return func() { ended <- true }, nil }
+		turn := func(context.Context, string) (func(), error) { asked++; return func() { ended <- true }, nil }
 		order, phases := p.order(), map[string]bool{}
 		d, err := client.Capture(t.Context(), order, turn, func(e progress.Event) { phases[e.Phase] = true })
 		if err != nil {
@@ -242,7 +242,7 @@ func testInterrupted(t *testing.T, c *clustertest.Cluster) {
 	}
 	p.wantObjects(t, 0)
 	reason := errors.New("the barrier was missed")
-	_, err = p.client(t, p.addr).Capture(t.Context(), p.order(), func(context.Context) (func(), error) { return nil, reason }, nil)
+	_, err = p.client(t, p.addr).Capture(t.Context(), p.order(), func(context.Context, string) (func(), error) { return nil, reason }, nil)
 	if !errors.Is(err, reason) || errors.Is(err, snapshot.ErrAgentLost) {
 		t.Errorf("without a turn: %v", err)
 	}

@@ -261,8 +261,11 @@ func (s *session) lose(err error) {
 	s.change(func() {
 		never := errors.As(err, &refusal) || errors.Is(err, ErrUntrusted) || errors.Is(err, ErrProtocol) || errors.As(err, &network) && network.Op == "dial"
 		undone := !s.known && never
-		if !undone {
+		switch {
+		case !undone:
 			err = fmt.Errorf("%w: %w", snapshot.ErrAgentLost, err)
+		case errors.As(err, &network) || errors.Is(err, ErrStopping): // it may come back, and the shard has other nodes
+			err = snapshot.Retryable(err)
 		}
 		s.lost = err
 	})

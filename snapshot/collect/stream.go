@@ -42,7 +42,7 @@ func Stream(ctx context.Context, access *cluster.Access, addr string, o StreamOp
 	// While it forks, for another replica or for a save, a node with much memory
 	// answers nobody.
 	patient := *access
-	patient.Timeout = max(access.Timeout, forkLimit)
+	patient.Timeout = o.Silence
 	s := &stream{ctx: ctx, access: &patient, silence: o.Silence, addr: addr}
 	notBefore, err := s.before()
 	if err != nil {
