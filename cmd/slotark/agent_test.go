@@ -25,6 +25,7 @@ import (
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/redisproc"
 	"github.com/slotark/slotark/internal/s3test"
+	"github.com/slotark/slotark/snapshot/manifest"
 )
 
 // agentLimit is how long an agent may take for what takes it a moment.
@@ -338,23 +339,23 @@ func slowAgents(t *testing.T, extra ...string) (c *clustertest.Cluster, tr *trus
 
 // wantWhole waits until the stores hold whole snapshots and nothing else, and
 // verifies them.
-func wantWhole(t *testing.T, repo []string, stores [2]string, perSnapshot int) {
+func wantWhole(t *testing.T, repo []string, stores [2]string) {
 	t.Helper()
 	clustertest.Eventually(t, waitForAgent, func(context.Context) error {
 		for _, store := range stores {
-			manifests, others := 0, 0
+			named, others := 0, 0
 			for _, name := range objects(t, store) {
 				switch {
 				case !strings.Contains(name, "/snapshots/"): // the repository's mark, and records
 				case strings.HasPrefix(filepath.Base(name), ".slotark-tmp-"): // no object: of a write that was killed
 				case strings.HasSuffix(name, "/manifest.json"):
-					manifests++
+					named += filesOf(t, filepath.Join(store, name))
 				default:
 					others++
 				}
 			}
-			if others != manifests*(perSnapshot-1) {
-				return fmt.Errorf("%s holds %d snapshots and %v", store, manifests, objects(t, store))
+			if others != named {
+				return fmt.Errorf("manifests in %s name %d objects, it holds %v", store, named, objects(t, store))
 			}
 		}
 		return nil
@@ -362,6 +363,20 @@ func wantWhole(t *testing.T, repo []string, stores [2]string, perSnapshot int) {
 	for _, id := range idsOf(t, repo...) {
 		slotark(t, "", append([]string{"verify", id}, repo...)...).want(t, exitDone)
 	}
+}
+
+// filesOf is how many objects a manifest names.
+func filesOf(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Decode(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(m.Files())
 }
 
 // TestKilledCoordinator kills the coordinator at moments from its start to its end:
@@ -377,7 +392,7 @@ func TestKilledCoordinator(t *testing.T) {
 		}
 	}
 	t.Logf("%d of 6 coordinators were killed", killed)
-	wantWhole(t, repo, stores, 7)
+	wantWhole(t, repo, stores)
 	// One that is told to end leaves nothing to the grace.
 	before := len(objects(t, stores[0]))
 	if o := signalled(t, time.Since(began)/40, syscall.SIGTERM, take...); o.code != exitDone && len(objects(t, stores[0])) != before {
@@ -401,9 +416,9 @@ func TestKilledAgent(t *testing.T) {
 	agents[1].kill()
 	again := startAgent(t, tr, agents[1].addr, append([]string{"--node", c.Nodes[1].Addr()}, repo...)...)
 	(<-done).want(t, exitDone, "by agent-")
-	wantWhole(t, repo, stores, 7)
+	wantWhole(t, repo, stores)
 	slotark(t, password, take...).want(t, exitDone, "by agent-")
-	wantWhole(t, repo, stores, 7)
+	wantWhole(t, repo, stores)
 	// Stopped in the middle, an agent ends what it has begun.
 	for _, node := range c.Nodes {
 		do(t, node.Addr(), "CONFIG", "SET", "rdb-key-save-delay", "200")
@@ -420,7 +435,7 @@ func TestKilledAgent(t *testing.T) {
 		t.Errorf("a stopped agent ends with code %d", code)
 	}
 	(<-done).want(t, exitDone, "by agent-")
-	wantWhole(t, repo, stores, 7)
+	wantWhole(t, repo, stores)
 }
 
 // TestAgentBehind has an agent whose mirror is not the coordinator's: the mirror
@@ -431,7 +446,7 @@ func TestAgentBehind(t *testing.T) {
 	tr := newTrust(t)
 	root := t.TempDir()
 	at := func(name string) string { return filepath.Join(root, name) }
-	for _, dir := range []string{"here/two", "there/two", "there/one"} {
+	for _, dir := range []string{"here/two", "there/two", "there/one", "none/two"} {
 		if err := os.MkdirAll(at(dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -443,7 +458,7 @@ func TestAgentBehind(t *testing.T) {
 		code     int
 		says     string
 	}{
-		"mirror that is none":     {"here/one", "there/two", false, exitFindings, "no slotark repository"},
+		"mirror that is none":     {"here/one", "none/two", false, exitFindings, "no slotark repository"},
 		"mirror of another name":  {"here/one", "there/two", true, exitFindings, "two does not have this snapshot: look for what an agent has put into two"},
 		"primary that is another": {"there/one", "here/two", true, exitFailed, "leads to another place than ours"},
 	} {
