@@ -95,8 +95,11 @@ func (a *Access) explainDial(ctx context.Context, addr string, err error) error 
 		return a.explainTLS(addr, handshake.error)
 	}
 	advice := hintReach
-	if a.TLS == nil && looksLikeTLS(err) {
+	switch {
+	case a.TLS == nil && looksLikeTLS(err):
 		advice = hintPlain
+	case a.TLS != nil && wantsCertificate(err):
+		advice = hintCert
 	}
 	return hint.Add(&nodeError{fmt.Sprintf("connect to %s: %s", a.where(addr), a.plainWords(err)), ErrUnreachable, err}, advice)
 }
@@ -141,8 +144,8 @@ func (a *Access) explain(ctx context.Context, addr, command string, err error) e
 	switch {
 	case a.TLS == nil && looksLikeTLS(err):
 		advice = hintPlain
-	case a.TLS != nil && strings.Contains(err.Error(), "certificate required"):
-		advice = hintCert // TLS 1.3: the server's verdict comes after the handshake
+	case a.TLS != nil && wantsCertificate(err):
+		advice = hintCert
 	}
 	return hint.Add(&nodeError{fmt.Sprintf("run %s on %s: %s", command, a.where(addr), a.plainWords(err)), ErrUnreachable, err}, advice)
 }
@@ -194,6 +197,10 @@ func (a *Access) plainWords(err error) string {
 	}
 	return strings.ReplaceAll(err.Error(), "\n", " ")
 }
+
+// wantsCertificate tells a server that refused a client without a certificate.
+// With TLS 1.3 its verdict comes after the handshake, with the first answer.
+func wantsCertificate(err error) bool { return strings.Contains(err.Error(), "certificate required") }
 
 // looksLikeTLS guesses from a failed plain conversation that the other side
 // expected TLS: it hangs up, or answers with an alert record (0x15 0x03).
