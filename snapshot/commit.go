@@ -38,9 +38,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 	for _, s := range r.Stores {
 		m.Stores = append(m.Stores, s.Name)
 	}
-	for _, w := range r.topology.Warnings {
-		m.Findings = append(m.Findings, manifest.Finding{Code: "topology", Severity: "warning", Subject: r.Cluster, Detail: w.String()})
-	}
+	m.Findings = append(m.Findings, r.warnings...)
 	m.Findings = append(m.Findings, r.findings(m)...)
 	m.Findings = append(m.Findings, r.forkFindings(m)...)
 	m.Findings = append(m.Findings, r.notes...)
@@ -51,12 +49,6 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 // findings are what is wrong without stopping the snapshot.
 func (r *run) findings(m *manifest.Manifest) []manifest.Finding {
 	var findings []manifest.Finding
-	for _, c := range r.choices {
-		if c.source.Version != m.Server.Version || c.source.Engine != m.Server.Engine {
-			findings = append(findings, manifest.Finding{Code: "mixed-versions", Severity: "warning", Subject: c.source.Addr,
-				Detail: fmt.Sprintf("runs %s %s, the first shard %s %s", c.source.Engine, c.source.Version, m.Server.Engine, m.Server.Version)})
-		}
-	}
 	for _, s := range m.Shards {
 		if s.Dump.ChecksumDisabled {
 			findings = append(findings, manifest.Finding{Code: "unverifiable", Severity: "warning", Subject: "shard " + s.Slots.String(),

@@ -8,7 +8,8 @@
 //
 // The algorithm of [Take]:
 //
-//  1. topology: as every node sees it; what is unhealthy refuses the snapshot.
+//  1. preflight: the topology as every node sees it, rights, room and versions;
+//     what would make a snapshot fail refuses it, see package preflight.
 //  2. choose: for each shard a healthy replica that is not too far behind,
 //     else the primary, as far as replicas are preferred, required or not wanted.
 //  3. capture, all shards beside each other: turn → collect → inspect → seal →

@@ -207,9 +207,7 @@ func (p *Pipeline) put(ctx context.Context, j Job, name string, plain io.Reader)
 func (p *Pipeline) collect(ctx context.Context, j Job) (*collect.Source, string, error) {
 	addr := j.Source.Addr
 	folder := p.Folders[addr]
-	byFile := j.Collect == CollectBgsave ||
-		j.Collect == CollectAuto && (folder != "" || collect.Local(p.Access, addr)) && collect.Here(ctx, p.Access, addr, folder)
-	if byFile {
+	if byFolder(ctx, p.Access, j.Collect, addr, folder) {
 		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder, Silence: j.Silence})
 		if err == nil || j.Collect == CollectBgsave || !errors.Is(err, collect.ErrNotHere) {
 			return source, CollectBgsave, err

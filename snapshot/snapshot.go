@@ -111,14 +111,13 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	run := &run{Options: o, started: o.Now()}
 	run.id = manifest.NewID(run.started)
 
-	// Topology, as every node sees it.
-	run.topology, err = cluster.Discover(ctx, o.Access, o.Seeds)
+	// Preflight: the topology as every node sees it, one node for each shard, and
+	// all that would make them fail.
+	found, err := run.preflight(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-
-	// One node for each shard.
-	if run.choices, err = choose(run.topology, o); err != nil {
+	if err := found.Refusal(); err != nil {
 		return nil, err
 	}
 	if o.DryRun {
@@ -173,6 +172,7 @@ type run struct {
 	started  time.Time
 	topology *cluster.Topology
 	choices  []choice
+	warnings []manifest.Finding // of the preflight
 	writer   *catalog.Writer
 	turns    *turns
 	pipeline *Pipeline // of this machine

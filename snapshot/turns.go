@@ -102,7 +102,7 @@ const thisMachine = "localhost"
 // here: by the host that is dialed for it. Nodes behind one forwarding host are
 // taken to run on one machine: that costs time, the contrary memory.
 func machineOf(access *cluster.Access, addr string) string {
-	if collect.Local(access, addr) {
+	if access.Local(addr) {
 		return thisMachine
 	}
 	host, _, err := net.SplitHostPort(cmp.Or(access.NAT[addr], addr))

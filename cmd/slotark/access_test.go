@@ -8,6 +8,7 @@ import (
 
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/snapshot/preflight"
 )
 
 // The rights that docs/access.md gives to the users that take snapshots, compare
@@ -57,9 +58,14 @@ func TestListedRights(t *testing.T) {
 	}
 	slotark(t, "", "restore", "latest", "--to", strings.Join(targets, ","), "--user", "restorer", "--password-file", file, "--repo", repo).
 		want(t, exitDone, "equal: 2,000 keys")
-	// What is missing is named.
-	as("saver", "snapshot", "--collect", "stream").want(t, exitFailed, "replconf", "+psync +sync +replconf").wantOneLine(t)
-	as("streamer", "snapshot", "--collect", "bgsave").want(t, exitFailed, "streamer", "config").wantOneLine(t)
+	// What is missing is named, with the command that gives it, before anything is begun.
+	as("saver", "snapshot", "--collect", "stream").
+		wantFailure(t, exitRefused, "user saver lacks +replconf +psync +sync", "ACL SETUSER saver "+streamRights)
+	as("streamer", "snapshot", "--collect", "bgsave").
+		wantFailure(t, exitRefused, "user streamer lacks +bgsave +config|get", "ACL SETUSER streamer "+bgsaveRights)
+	as("streamer", "doctor", "--collect", "stream").want(t, exitDone, "is ready for a snapshot", "CONFIG GET is refused")
+	as("saver", "doctor", "--collect", "bgsave").want(t, exitDone, "is ready for a snapshot", "by bgsave")
+	as("saver", "doctor", "--collect", "stream").want(t, exitRefused, "is NOT ready", "ACL SETUSER saver "+streamRights+"\n")
 }
 
 // TestAccessDocument holds docs/access.md to the rights that are proved above.
@@ -67,6 +73,11 @@ func TestAccessDocument(t *testing.T) {
 	text, err := os.ReadFile("../../docs/access.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for way, rights := range map[preflight.Way]string{preflight.Stream: streamRights, preflight.Folder: bgsaveRights} {
+		if got := strings.Join(preflight.Rules(way), " "); got != rights {
+			t.Errorf("by %s, doctor wants %s, documented are %s", way, got, rights)
+		}
 	}
 	words := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\\\n", " ")), " ")
 	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "comparing": compareRights, "restoring": restoreRights} {

@@ -41,10 +41,10 @@ EXIT STATUS
    0  done
    1  failed: the message says what and what to do
    2  wrong usage or configuration
-   3  done, but with findings (a mirror behind, damage found, a drill not proved)
+   3  done, but with findings (a mirror behind, damage found, a drill not proved, a warning of doctor)
   10  there is no repository at the given place
   12  cannot decrypt: no identity was given, or another's
-  13  refused before anything was changed (an unhealthy cluster, a target that is not empty)
+  13  refused before anything was changed (an unhealthy cluster, missing rights, a target that is not empty)
  130  interrupted`
 
 var (
@@ -172,7 +172,8 @@ func newRootCommand(a *app) *cobra.Command {
 		Long: `slotark takes cluster-wide snapshots of Redis Cluster and Valkey Cluster, proves
 them whole, keeps them in one or more stores, and restores them.
 ` + exitStatus,
-		Example: `  slotark snapshot --node 127.0.0.1:7001 --repo /var/backups/redis --mirror 's3://bucket/prefix?region=eu-west-1'
+		Example: `  slotark doctor   --node 127.0.0.1:7001
+  slotark snapshot --node 127.0.0.1:7001 --repo /var/backups/redis --mirror 's3://bucket/prefix?region=eu-west-1'
   slotark list     --repo /var/backups/redis
   slotark drill    --repo /var/backups/redis
   slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379`,
@@ -189,7 +190,7 @@ them whole, keeps them in one or more stores, and restores them.
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
-	root.AddCommand(newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
+	root.AddCommand(newDoctorCommand(a), newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
 		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newMirrorCommand(a), newStorageCommand(a),
 		newServeCommand(a), newAgentCommand(a), newVersionCommand(a))
 	return root

@@ -48,6 +48,8 @@ func TestUsage(t *testing.T) {
 		{"bad level", append([]string{"verify", "latest", "--level", "all"}, repo...), []string{`level "all": want exists, checksum, parse or deep`}},
 		{"no repository named", list(), []string{"no repository was named", "--repo"}},
 		{"no node named", append([]string{"snapshot"}, repo...), []string{"no node of the cluster was named", "--node"}},
+		{"no node to look at", []string{"doctor"}, []string{"no node of the cluster was named", "--node"}},
+		{"doctor takes none", []string{"doctor", "now"}, []string{"slotark doctor takes no arguments"}},
 		{"no node to compare with", append([]string{"verify", "latest", "--live"}, repo...), []string{"no node of the cluster was named"}},
 		{"bad node", append([]string{"snapshot", "--node", "somewhere"}, repo...), []string{`--node: "somewhere" is not an address`, "HOST:PORT"}},
 		{"bad cluster name", snapshot("--cluster", "../prod"), []string{"--cluster: ", `"../prod"`, "letters, digits"}},
@@ -129,7 +131,7 @@ func TestErrorsAsJSON(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	verbs := []string{"snapshot", "list", "show", "verify", "restore", "drill", "prune", "hold", "serve"}
+	verbs := []string{"doctor", "snapshot", "list", "show", "verify", "restore", "drill", "prune", "hold", "serve"}
 	for _, verb := range verbs {
 		o := slotark(t, "", verb, "--help").want(t, exitDone, "EXIT STATUS", "Examples:", "slotark "+verb, "--repo")
 		if o.stderr != "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -37,6 +38,24 @@ func (a *Access) User() string {
 		return "default"
 	}
 	return a.Username
+}
+
+// Local tells whether the node that announces addr is reached at an address of
+// this machine: through a tunnel or a mapped port it may still run elsewhere.
+func (a *Access) Local(addr string) bool {
+	host, _, err := net.SplitHostPort(a.NAT.reach(addr))
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	own, err := net.InterfaceAddrs()
+	if ip == nil || err != nil {
+		return host == "localhost"
+	}
+	return ip.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
+		network, ok := a.(*net.IPNet)
+		return ok && network.IP.Equal(ip)
+	})
 }
 
 // Dial opens a raw connection to the node at addr, authenticated and, where

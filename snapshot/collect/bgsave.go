@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/slotark/slotark/internal/cluster"
@@ -129,26 +127,6 @@ func setting(ctx context.Context, node *cluster.Node, name string) (string, erro
 		return "", fmt.Errorf("setting %q is no text", name)
 	}
 	return value, nil
-}
-
-// Local tells whether an address is one of this machine.
-func Local(access *cluster.Access, addr string) bool {
-	if reached, mapped := access.NAT[addr]; mapped {
-		addr = reached
-	}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	own, err := net.InterfaceAddrs()
-	if ip == nil || err != nil {
-		return host == "localhost"
-	}
-	return ip.IsLoopback() || slices.ContainsFunc(own, func(a net.Addr) bool {
-		network, ok := a.(*net.IPNet)
-		return ok && network.IP.Equal(ip)
-	})
 }
 
 // Here tells whether a node's data folder is one of this machine that can be

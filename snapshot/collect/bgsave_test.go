@@ -356,7 +356,7 @@ func TestLocal(t *testing.T) {
 		}
 	}
 	for addr, want := range cases {
-		if got := collect.Local(access, addr); got != want {
+		if got := access.Local(addr); got != want {
 			t.Errorf("Local(%q) = %v, want %v", addr, got, want)
 		}
 	}

@@ -1,0 +1,108 @@
+package snapshot
+
+import (
+	"context"
+
+	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/snapshot/collect"
+	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/snapshot/preflight"
+)
+
+// Examination is what a snapshot would meet.
+type Examination struct {
+	*preflight.Report
+	Plan []Chosen // the node that would give each shard's dump, by first slot
+}
+
+// Examine looks at a cluster as the first step of [Take] does, and beyond that
+// where it falls short of good practice. It changes nothing, in the cluster or
+// in the stores.
+func Examine(ctx context.Context, o Options) (*Examination, error) {
+	o = o.withDefaults()
+	ctx, cancel := o.limited(ctx)
+	defer cancel()
+	r := &run{Options: o}
+	report, err := r.preflight(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	report.Add(r.agents(ctx, report.Sources))
+	e := &Examination{Report: report}
+	for _, c := range r.choices {
+		e.Plan = append(e.Plan, c.chosen())
+	}
+	return e, nil
+}
+
+// agents tells of the nodes whose dumps are to come by agents that are not there.
+// A snapshot finds out when it hands them their jobs.
+func (r *run) agents(ctx context.Context, sources []preflight.Source) []preflight.Finding {
+	var findings []preflight.Finding
+	for _, source := range sources {
+		if source.Way != preflight.Agent {
+			continue
+		}
+		agent := r.Agents[source.Addr]
+		if agent == nil {
+			findings = append(findings, preflight.NoAgent(source.Addr, "no agent is named for it"))
+		} else if err := agent.Ready(ctx, r.Cluster, source.Addr); err != nil {
+			findings = append(findings, preflight.NoAgent(source.Addr, "its agent is not ready: "+err.Error()))
+		}
+	}
+	return findings
+}
+
+// preflight looks at the cluster, and chooses one node for each shard where
+// nothing is wrong with its topology.
+func (r *run) preflight(ctx context.Context, advice bool) (*preflight.Report, error) {
+	way := preflight.Stream
+	switch r.Collect {
+	case CollectBgsave:
+		way = preflight.Folder
+	case CollectAgent:
+		way = preflight.Agent
+	}
+	report, err := preflight.Run(ctx, preflight.Options{
+		Access: r.Access, Seeds: r.Seeds, Way: way, MaxLag: r.MaxLag, Advice: advice,
+		Sources: func(ctx context.Context, topology *cluster.Topology) (_ []preflight.Source, err error) {
+			if r.choices, err = choose(topology, r.Options); err != nil {
+				return nil, err
+			}
+			return r.sources(ctx), nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.topology = report.Topology
+	for _, f := range report.Of(preflight.Warning) {
+		r.warnings = append(r.warnings, manifest.Finding{Code: f.Code, Severity: string(f.Severity), Subject: f.Subject, Detail: f.Detail})
+	}
+	return report, nil
+}
+
+// sources are the chosen nodes, each with the way by which its dump comes out.
+func (r *run) sources(ctx context.Context) []preflight.Source {
+	var sources []preflight.Source
+	for _, c := range r.choices {
+		source := preflight.Source{Addr: c.source.Addr, Way: preflight.Stream, Folder: r.Folders[c.source.Addr]}
+		agent := r.Agents[source.Addr]
+		switch {
+		case r.Collect == CollectAgent,
+			r.Collect == CollectAuto && agent != nil && agent.Ready(ctx, r.Cluster, source.Addr) == nil:
+			source.Way = preflight.Agent
+		case byFolder(ctx, r.Access, r.Collect, source.Addr, source.Folder):
+			source.Way = preflight.Folder
+		}
+		sources = append(sources, source)
+	}
+	return sources
+}
+
+// byFolder tells whether a node's dump is read from its data folder: where that
+// is wanted, or may be and is on this machine.
+func byFolder(ctx context.Context, access *cluster.Access, way, addr, folder string) bool {
+	return way == CollectBgsave ||
+		way == CollectAuto && (folder != "" || access.Local(addr)) && collect.Here(ctx, access, addr, folder)
+}

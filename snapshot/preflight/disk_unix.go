@@ -1,0 +1,14 @@
+//go:build linux || darwin || freebsd
+
+package preflight
+
+import "syscall"
+
+// freeBytes is what is free on the disk of a folder, for who is not root.
+func freeBytes(path string) (int64, bool) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(path, &disk); err != nil {
+		return 0, false
+	}
+	return int64(disk.Bavail) * int64(disk.Bsize), true
+}
