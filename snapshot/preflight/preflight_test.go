@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
-	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/slot"
 )
 
@@ -309,9 +307,9 @@ func (f *fixture) machineRows(t *testing.T) {
 	f.do(t, f.Primaries()[0], "SAVE")
 	report := run(t, o)
 	check(t, report.Findings, "disk-full")
-	err := report.Refusal()
-	if !errors.Is(err, hint.ErrRefused) || !strings.Contains(err.Error(), f.Primaries()[0].Addr()) || len(hint.Of(err)) != 1 {
-		t.Errorf("%v, %q", err, hint.Of(err))
+	// Another node of the shard may give the dump.
+	if got := found(t, report, "disk-full"); !slices.Equal(got.Nodes, []string{f.Primaries()[0].Addr()}) || report.Refusal() != nil {
+		t.Errorf("%+v", got)
 	}
 	full.free = func(path string) (int64, bool) { return 1 << 10, path == f.Primaries()[0].Proc.Dir() }
 	check(t, run(t, o).Findings, "disk-room")
