@@ -22,6 +22,7 @@ const (
 	hintVersion = "Restore into the engine and the version that the snapshot was taken from, or a newer version of it."
 	hintMemory  = "Raise maxmemory on the node, or set it to 0 until the restore is done."
 	hintTwice   = "Give each node once."
+	hintSeed    = "Seed instead, with --to-dir, or restore from the dumps: leave --from-aof out."
 	hintDB      = "Start the node with cluster-databases large enough (Valkey 9.0 and later)."
 )
 
@@ -42,6 +43,9 @@ type target struct {
 // checkTargets asks every node for everything that could forbid the restore.
 // It changes nothing, and all objections come in one error.
 func (r *run) checkTargets(ctx context.Context) error {
+	if err := r.checkSets(); err != nil {
+		return err
+	}
 	given, err := parsePlaces(r.To)
 	if err != nil {
 		return hint.Refuse(err, "give each node once, as HOST:PORT")
@@ -148,6 +152,7 @@ func (r *run) examine(ctx context.Context, t *target) error {
 	}
 	object(append(holds, belongs...), advice)
 	object(r.unreadable(t), hintVersion)
+	object(r.tooOld(t), hintSeed)
 	object(r.tooSmall(t, info), hintMemory)
 	object(r.noDatabases(ctx, t), hintDB)
 	t.maxPayload = t.longestArgument(ctx)

@@ -9,6 +9,10 @@ import (
 // compare holds every slot and key against the snapshot. What differs is the
 // comparison's to report; that it could not be made is a finding.
 func (r *run) compare(ctx context.Context) error {
+	if why := r.notComparable(); len(why) > 0 {
+		r.note("not-compared", "warning", "cluster", why[0])
+		return nil
+	}
 	var seeds []string
 	for _, t := range r.targets {
 		seeds = append(seeds, t.given)

@@ -44,6 +44,12 @@
 //     the cluster whole for some seconds; as a replica it does.
 //  7. compare: every slot and every key with the snapshot, see package verify.
 //
+// With [Options].AOF the shards' append-only files are restored instead of the
+// dumps: seeded as files, read once as a server would load them; or replayed,
+// the dump that they begin with by RESTORE and then each command, on one
+// connection and in order, with every expiry put off until all is there; see
+// ageless. Either way must give what the dumps hold, and is compared with them.
+//
 // What stops steps 2 to 5, and an interruption of any, undoes all: FLUSHALL,
 // FUNCTION FLUSH and CLUSTER RESET HARD on the nodes that were changed. A
 // comparison that cannot be made and a replica that does not follow are

@@ -42,9 +42,14 @@ func (r *run) describeFolders() {
 		shard := r.manifest.Shards[p.shard]
 		folder := Folder{Path: filepath.Join(r.ToDir, r.folderName(i)), Address: p.addr(), Primary: p.primary, Shard: p.shard}
 		if p.primary {
-			folder.Keys = shard.Dump.Keys
+			folder.Keys = r.outcome.Shards[p.shard].Keys
 		}
-		args := []string{program, "--dir", folder.Path, "--port", fmt.Sprint(p.port), "--cluster-enabled", "yes", "--appendonly", "no"}
+		args := []string{program, "--dir", folder.Path, "--port", fmt.Sprint(p.port), "--cluster-enabled", "yes"}
+		if r.AOF {
+			args = append(args, setArgs(shard.AOF)...)
+		} else {
+			args = append(args, "--appendonly", "no")
+		}
 		if p.busPort != p.port+busOffset {
 			args = append(args, "--cluster-port", fmt.Sprint(p.busPort))
 		}
@@ -53,6 +58,10 @@ func (r *run) describeFolders() {
 		}
 		folder.Start = strings.Join(args, " ")
 		r.outcome.Folders = append(r.outcome.Folders, folder)
+	}
+	if r.AOF {
+		r.outcome.Notes = append(r.outcome.Notes, r.setNotes()...)
+		return
 	}
 	r.outcome.Notes = append(r.outcome.Notes,
 		"start every node with appendonly no: with appendonly yes a server does not read dump.rdb and later overwrites it; turn it on when all is loaded, with CONFIG SET appendonly yes",

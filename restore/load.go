@@ -24,6 +24,8 @@ import (
 const (
 	kindKey      = "key"
 	kindDatabase = "database"
+	kindFunction = "function library"
+	kindCommand  = "command"
 )
 
 // progressKeys is after how many keys a loader says how far it is.
@@ -37,8 +39,13 @@ func (r *run) load(ctx context.Context) error {
 		group.Go(func() error {
 			t := r.targets[i] // the primaries stand first, by shard
 			err := r.fromAnyStore(ctx, i,
-				func(copied *catalog.Snapshot) error { return r.loadShard(ctx, t, copied) },
-				func() error { return t.flush(ctx) })
+				func(copied *catalog.Snapshot) error {
+					if r.AOF {
+						return r.loadSet(ctx, t, copied)
+					}
+					return r.loadShard(ctx, t, copied)
+				},
+				func() error { return t.clear(ctx, r.AOF) })
 			if err != nil && ctx.Err() == nil {
 				return fmt.Errorf("load shard %s: %w", r.manifest.Shards[i].Slots, err)
 			}
@@ -210,19 +217,24 @@ func (l *loader) key(r *rdb.Record) error {
 	if r.HasExpiry && r.ExpireAt <= 0 {
 		return nil
 	}
-	if r.DB != l.db {
-		l.db = r.DB
-		err := l.pipe.send(sent{what: kindDatabase, name: strconv.Itoa(r.DB)}, func(w *bufio.Writer) error {
-			_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "SELECT", r.DB))
-			return err
-		})
-		if err != nil {
-			return err
-		}
+	if err := l.choose(r.DB); err != nil {
+		return err
 	}
 	command := sent{what: kindKey, name: string(r.Key[:min(len(r.Key), maxKeyBytes+1)]), weight: l.value.size}
 	return l.pipe.send(command, func(w *bufio.Writer) error {
 		return l.value.writeRestore(w, r, l.reader.Header().Version)
+	})
+}
+
+// choose has what follows go into a database.
+func (l *loader) choose(db int) error {
+	if db == l.db {
+		return nil
+	}
+	l.db = db
+	return l.pipe.send(sent{what: kindDatabase, name: strconv.Itoa(db)}, func(w *bufio.Writer) error {
+		_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "SELECT", db))
+		return err
 	})
 }
 

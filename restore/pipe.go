@@ -55,9 +55,14 @@ type sent struct {
 	what   string // "key", "database", for the error
 	name   string // which; cut where it is long
 	weight int64
+	file   string // of a command: where it stands
+	at     int64  // byte in the file
 }
 
 func (s sent) String() string {
+	if s.what == kindCommand {
+		return fmt.Sprintf("the command %s at byte %d of %s", s.name, s.at, s.file)
+	}
 	if s.what == kindKey {
 		return s.what + " " + quoteKey([]byte(s.name))
 	}
@@ -126,10 +131,25 @@ func (p *pipe) answers(reader *bufio.Reader) error {
 		if err := p.conn.SetReadDeadline(clock.Now().Add(stallLimit)); err != nil {
 			return err
 		}
-		if _, err := cluster.ReadReply(reader); err != nil {
+		reply, err := cluster.ReadReply(reader)
+		if err == nil && s.what == kindCommand {
+			err = refusedWithin(reply)
+		}
+		if err != nil {
 			return p.explain(s.String(), err)
 		}
 		p.window.Release(s.weight)
+	}
+	return nil
+}
+
+// refusedWithin is the first refusal among the answers to an EXEC.
+func refusedWithin(reply any) error {
+	answers, _ := reply.([]any)
+	for _, answer := range answers {
+		if refused, ok := answer.(cluster.ServerError); ok {
+			return refused
+		}
 	}
 	return nil
 }

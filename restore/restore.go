@@ -31,6 +31,9 @@ type Options struct {
 	// shard: "10.0.0.1:6379" or "10.0.0.1:6379@16379". Empty: the snapshot's.
 	At []string
 
+	// AOF restores from the append-only files of the snapshot, not its dumps.
+	AOF bool
+
 	Access   *cluster.Access // to the targets, and to the snapshot's own nodes
 	Replicas int             // how many in all, or AllReplicas
 	Parallel int             // shards at once; 0 is a number that suits this machine
@@ -151,6 +154,9 @@ func begin(o Options) (*run, error) {
 	r.outcome.Shards = make([]Shard, len(m.Shards))
 	for i, s := range m.Shards {
 		r.outcome.Shards[i] = Shard{Slots: s.Slots, Bytes: s.Dump.Content().Bytes}
+		if o.AOF && s.AOF != nil {
+			r.outcome.Shards[i].Bytes = s.AOF.Content()
+		}
 	}
 	return r, nil
 }

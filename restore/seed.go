@@ -35,6 +35,9 @@ type Folder struct {
 
 // checkSeed proves that nothing is overwritten and nobody is impersonated.
 func (r *run) checkSeed(ctx context.Context) error {
+	if err := r.checkSets(); err != nil {
+		return err
+	}
 	if err := lookInto(r.ToDir); err != nil {
 		return err
 	}
@@ -191,7 +194,15 @@ func (r *run) seedNode(ctx context.Context, i int, p place, nodes []confNode) er
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make a node's folder: %w", err)
 	}
-	if p.primary {
+	switch {
+	case p.primary && r.AOF: // a dump beside them would not be read
+		err := r.fromAnyStore(ctx, p.shard,
+			func(copied *catalog.Snapshot) error { return r.seedSet(ctx, dir, p.shard, copied) },
+			func() error { return clearSet(dir) })
+		if err != nil {
+			return fmt.Errorf("seed shard %s: %w", r.manifest.Shards[p.shard].Slots, err)
+		}
+	case p.primary:
 		path := filepath.Join(dir, dumpName)
 		err := r.fromAnyStore(ctx, p.shard,
 			func(copied *catalog.Snapshot) error { return r.seedDump(ctx, path, p.shard, copied) },

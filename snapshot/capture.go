@@ -206,6 +206,7 @@ func (r *run) job(c choice) Job {
 	return Job{
 		Cluster: r.Cluster, Snapshot: r.id, Shard: c.shard, Source: c.source, Lag: c.lag, Why: c.why,
 		Collect: r.Collect, Attempt: c.try, Silence: r.Silence, Bandwidth: r.Bandwidth,
+		AOF: r.AOF, Recorded: r.recorded[c.source.ID],
 	}
 }
 

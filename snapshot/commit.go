@@ -43,6 +43,7 @@ func (r *run) manifest(shards []manifest.Shard) *manifest.Manifest {
 	m.Findings = append(m.Findings, r.forkFindings(m)...)
 	m.Findings = append(m.Findings, r.notes...)
 	m.Findings = append(m.Findings, r.about...)
+	m.Findings = append(m.Findings, related(shards)...)
 	return m
 }
 

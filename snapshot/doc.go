@@ -22,6 +22,10 @@
 //     whole again, and the shard is tried again: the same node once more, then
 //     the shard's others. A store that fails ends the snapshot: stores have tries
 //     of their own.
+//     With append-only files: first each node's own value of the setting that
+//     will be changed is recorded in the repository, and what a run that died
+//     has left changed is put back. The files follow the dump and its index, cut
+//     off where the dump begins, each as it is inspected, their manifest last.
 //  4. topology again: of each shard, the primary, its slots, epoch, run and
 //     replication stream, and the node that gave the dump must be what they were
 //     when the shard was chosen. What changed is discarded and captured again,

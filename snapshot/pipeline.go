@@ -35,6 +35,10 @@ type Job struct {
 	Attempt   int            // counts the tries of this shard from 1, whoever captures it; each has a folder of its own. 0 is 1
 	Silence   time.Duration  // how long the node may say nothing; 0 is a minute
 	Bandwidth int64          // bytes a second that are read of the node's dump at most; 0 is no limit
+	AOF       bool           // its append-only files, too
+	// Recorded is the source's own value of collect.RewriteSetting, as the
+	// coordinator has recorded it; "" where it has not.
+	Recorded string
 }
 
 // Turn waits until a node may be made to fork, for two forks on one machine can
@@ -103,7 +107,7 @@ func (p *Pipeline) Capture(ctx context.Context, j Job, turn Turn) (manifest.Shar
 	}
 }
 
-func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Shard, way string, _ error) {
+func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Shard, way string, err error) {
 	slots := j.Shard.Slots
 	task := progress.Event{Task: "shard " + slots.String(), Phase: "wait", Detail: j.source()}
 	p.Progress.Emit(task)
@@ -126,6 +130,11 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Sh
 	if err != nil {
 		return manifest.Shard{}, way, nodeFault(err)
 	}
+	defer func() {
+		if source.AOF != nil {
+			err = errors.Join(err, source.AOF.Close())
+		}
+	}()
 	if source.Size >= 0 {
 		ended() // a dump of known size is a file: its child is done
 	}
@@ -154,6 +163,11 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Sh
 	shard.SlotIndex, err = p.put(ctx, j, indexObject(j.folder()), bytes.NewReader(index))
 	if err != nil {
 		return manifest.Shard{}, way, err
+	}
+	if source.AOF != nil {
+		if shard.AOF, err = p.putAOF(ctx, j, source.AOF); err != nil {
+			return manifest.Shard{}, way, err
+		}
 	}
 	size := file.Content().Bytes
 	task.Done, task.Total, task.Keys, task.Ended = size, size, inspected.report.Keys, true
@@ -207,6 +221,14 @@ func (p *Pipeline) put(ctx context.Context, j Job, name string, plain io.Reader)
 func (p *Pipeline) collect(ctx context.Context, j Job) (*collect.Source, string, error) {
 	addr := j.Source.Addr
 	folder := p.Folders[addr]
+	if j.AOF && j.Collect == CollectStream { // as an agent's settings may say
+		return nil, "", errNoStream
+	}
+	if j.AOF { // only a folder has them, and they belong to the dump that the same node saves
+		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder, Silence: j.Silence,
+			AOF: &collect.AOFOptions{Node: j.Source.ID, Snapshot: string(j.Snapshot), Recorded: j.Recorded}})
+		return source, CollectBgsave, err
+	}
 	if byFolder(ctx, p.Access, j.Collect, addr, folder) {
 		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder, Silence: j.Silence})
 		if err == nil || j.Collect == CollectBgsave || !errors.Is(err, collect.ErrNotHere) {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
@@ -151,9 +153,31 @@ func (r *resealing) shard(ctx context.Context, shard *manifest.Shard) (err error
 	if shard.SlotIndex, err = r.object(ctx, indexObject(shardFolder(shard.Slots)), shard.SlotIndex); err != nil {
 		return err
 	}
+	if shard.AOF != nil {
+		if shard.AOF, err = r.set(ctx, shard.Slots, *shard.AOF); err != nil {
+			return err
+		}
+	}
 	task.Done, task.Keys, task.Ended = task.Total, shard.Dump.Keys, true
 	r.Progress.Emit(task)
 	return nil
+}
+
+// set seals a set's objects again, its manifest last.
+func (r *resealing) set(ctx context.Context, slots slot.Set, set manifest.AOF) (_ *manifest.AOF, err error) {
+	set.Files = slices.Clone(set.Files)
+	for i := range set.Files {
+		f := &set.Files[i]
+		if f.File, err = r.object(ctx, aofObject(shardFolder(slots), f.Name), f.File); err != nil {
+			return nil, err
+		}
+	}
+	if set.ManifestName != "" {
+		if set.Manifest, err = r.object(ctx, aofObject(shardFolder(slots), set.ManifestName), set.Manifest); err != nil {
+			return nil, err
+		}
+	}
+	return &set, nil
 }
 
 // object seals one object again, from the first store whose copy is whole.
@@ -208,7 +232,7 @@ func (r *resealing) readBack(ctx context.Context) error {
 			continue
 		}
 		err := r.eachShard(ctx, func(ctx context.Context, shard *manifest.Shard) error {
-			for _, file := range []manifest.File{shard.Dump.File, shard.SlotIndex} {
+			for _, file := range shard.Files() {
 				if err := checkStored(ctx, store, r.folder(), file); err != nil {
 					return err
 				}

@@ -53,6 +53,7 @@ type Options struct {
 	Settle    time.Duration     // how long the cluster may take to be whole again, as by a failover; 0 is DefaultSettle
 	Bandwidth int64             // bytes a second that are read of one node's dump; 0 is no limit
 	Limit     time.Duration     // for the whole; 0 is no limit
+	AOF       bool              // take the nodes' append-only files, too
 	DryRun    bool              // stop before anything is asked of a node or put into a store
 	Build     string            // "slotark 0.1.0", for the manifest
 	Progress  progress.Func
@@ -120,6 +121,9 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 	if err := found.Refusal(); err != nil {
 		return nil, err
 	}
+	if err := run.readyForAOF(ctx); err != nil {
+		return nil, err
+	}
 	if o.DryRun {
 		return run.result(run.manifest(nil)), nil
 	}
@@ -137,6 +141,12 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 			err = run.abort(ctx, err)
 		}
 	}()
+
+	// Put back what a run that died left changed on nodes; record what will be.
+	if err := run.intend(ctx, repository); err != nil {
+		return nil, err
+	}
+	defer run.fulfil(ctx, repository)
 
 	// Capture: collect, inspect, seal and put, in one pass. Then topology again:
 	// what failed or changed meanwhile is taken again, until nothing did.
@@ -180,6 +190,7 @@ type run struct {
 	delivered deliveries         // by agents
 	kept      manifest.File      // the settings; the zero value where there are none
 	about     []manifest.Finding // what is to be said of the settings
+	recorded  map[string]string  // node id → its own value of collect.RewriteSetting, as the repository has it
 
 	mu    sync.Mutex
 	notes []manifest.Finding // what was tried again, and why

@@ -29,7 +29,7 @@ func (c *shardCheck) run(ctx context.Context) error {
 	*c.result = ShardResult{Store: c.store.Name, Shard: c.shard}
 	task := progress.Event{Task: c.store.Name + " shard " + c.shard.Slots.String(), Phase: string(c.Level), Total: c.shard.Dump.Content().Bytes}
 	c.Progress.Emit(task)
-	for _, file := range []manifest.File{c.shard.Dump.File, c.shard.SlotIndex} {
+	for _, file := range c.shard.Files() {
 		c.exists(ctx, file)
 	}
 	if len(c.result.Findings) == 0 && c.Level != Exists {
@@ -39,6 +39,7 @@ func (c *shardCheck) run(ctx context.Context) error {
 			c.agree(report, index)
 		}
 		c.keep(report)
+		c.set(ctx)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -153,9 +153,11 @@ func (r *Report) store(ctx context.Context, o Options, store storage.Named) erro
 		group.SetLimit(deepParallel)
 	}
 	for i, shard := range shards {
-		r.Objects += 2
-		if o.Level != Exists {
-			r.Read += shard.Dump.Bytes + shard.SlotIndex.Bytes
+		for _, file := range shard.Files() {
+			r.Objects++
+			if o.Level != Exists {
+				r.Read += file.Bytes
+			}
 		}
 		group.Go(func() error {
 			check := &shardCheck{Options: o, snapshot: copied, store: store, shard: shard, result: &results[i]}

@@ -18,6 +18,7 @@ const (
 	streamRights   = discoverRights + " +time +replconf +psync +sync"
 	bgsaveRights   = discoverRights + " +time +bgsave +config|get"
 	settingsRights = "+config|get +acl|list +module|list +function|list" // besides those of a snapshot
+	aofRights      = bgsaveRights + " +config|set"
 	compareRights  = streamRights + " +cluster|countkeysinslot"
 	restoreRights  = compareRights + " +ping +scan +select +restore +config|get +client|id +client|kill" +
 		" +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet +cluster|replicate +cluster|reset" +
@@ -28,8 +29,8 @@ const (
 // ACL users that may do nothing but what the documentation lists.
 func TestListedRights(t *testing.T) {
 	const secret = "a long and winding password"
-	users := map[string]string{"streamer": streamRights, "keeper": streamRights + " " + settingsRights, "saver": bgsaveRights, "comparer": compareRights}
-	o := clustertest.Options{Replicas: 3, TLS: true, Password: password}
+	users := map[string]string{"streamer": streamRights, "keeper": streamRights + " " + settingsRights, "saver": bgsaveRights, "appender": aofRights, "comparer": compareRights}
+	o := clustertest.Options{Replicas: 3, TLS: true, Password: password, ExtraArgs: []string{"--appendonly", "yes"}}
 	for name, rights := range users {
 		o.Config = append(o.Config, "user "+name+" on >"+strings.ReplaceAll(secret, " ", "-")+" -@all "+rights)
 	}
@@ -50,6 +51,7 @@ func TestListedRights(t *testing.T) {
 		t.Errorf("with all rights something is not stored: %s", o.stderr)
 	}
 	as("saver", "snapshot", "--collect", "bgsave").want(t, exitDone, "2,000 keys", "by bgsave")
+	as("appender", "snapshot", "--aof").want(t, exitDone, "2,000 keys", "append-only files")
 	as("comparer", "verify", "latest", "--live").want(t, exitDone, "equal: 2,000 keys")
 	// The targets have the user too; the rest of the cluster is still there.
 	targets := make([]string, 6)
@@ -66,6 +68,7 @@ func TestListedRights(t *testing.T) {
 	as("streamer", "doctor", "--collect", "stream").want(t, exitDone, "is ready for a snapshot", "CONFIG GET is refused")
 	as("saver", "doctor", "--collect", "bgsave").want(t, exitDone, "is ready for a snapshot", "by bgsave")
 	as("saver", "doctor", "--collect", "stream").want(t, exitRefused, "is NOT ready", "ACL SETUSER saver "+streamRights+"\n")
+	as("saver", "snapshot", "--aof").want(t, exitFailed, "run CONFIG SET on", "+config|set").wantOneLine(t)
 }
 
 // TestAccessDocument holds docs/access.md to the rights that are proved above.
@@ -80,7 +83,7 @@ func TestAccessDocument(t *testing.T) {
 		}
 	}
 	words := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\\\n", " ")), " ")
-	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "comparing": compareRights, "restoring": restoreRights} {
+	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "snapshots with append-only files": aofRights, "comparing": compareRights, "restoring": restoreRights} {
 		if !strings.Contains(words, "-@all "+rights) && !strings.Contains(words, "SETUSER slotark "+rights) {
 			t.Errorf("docs/access.md does not give the rights for %s: -@all %s", user, rights)
 		}

@@ -15,6 +15,7 @@ func (a *app) addCaptureFlags(set *pflag.FlagSet) {
 	set.StringVar(&f.require, "require", "", "how many stores must have the whole snapshot, or it fails: primary, all, or a number `N`, the primary among them (default primary)")
 	set.StringVar(&f.collect, "collect", "", "how to get the dumps: agent (beside each node, --agent), bgsave (the nodes' data folders), stream (as a replica does) or auto (default auto)")
 	set.StringVar(&f.keep, "keep-settings", "", "what to keep of the nodes' settings: auto (passwords only where it is encrypted), full, public (never passwords) or none (default auto)")
+	set.BoolVar(&f.aof, "aof", false, "take the nodes' append-only files, too; their data folders must be readable, from here or by their agents")
 	set.StringVar(&f.capture.Replicas, "replicas", "", "which nodes give the dumps: prefer (replicas, where one is fit), require (replicas alone) or never (primaries) (default prefer)")
 	set.StringVar(&f.prefer, "prefer", "", "replica or primary: the older name of --replicas prefer and --replicas never")
 	set.Lookup("prefer").Hidden = true

@@ -95,8 +95,12 @@ func entryRow(e catalog.Entry, now time.Time) []string {
 	if e.Summary == nil {
 		return append(row, "-", "-", "-", "-", "-", noted(append(wanted(e.Hold, e.Uses, now), "unreadable: "+oneLine(e.Err))))
 	}
-	present, note := presence(e.Summary.Presence)
-	return append(row, human.Count(e.Summary.Keys), human.Size(e.Summary.Bytes), present, verified(e.Verified, now), drilled(e.Drilled), noted(append(wanted(e.Hold, e.Uses, now), note)))
+	note := ""
+	if e.Summary.AOF {
+		note = "with append-only files"
+	}
+	present, lacking := presence(e.Summary.Presence)
+	return append(row, human.Count(e.Summary.Keys), human.Size(e.Summary.Bytes), present, verified(e.Verified, now), drilled(e.Drilled), noted(append(wanted(e.Hold, e.Uses, now), lacking, note)))
 }
 
 // wanted says who keeps a snapshot from being pruned: a hold, restores.

@@ -45,6 +45,7 @@ type snapshotMessage struct {
 	Sources  []sourceMessage `json:"sources"`
 	Stores   []storeMessage  `json:"stores"`
 	Warnings []string        `json:"warnings,omitempty"`
+	AOF      bool            `json:"aof,omitempty"` // it holds the append-only files of every shard
 }
 
 type sourceMessage struct {
@@ -59,7 +60,7 @@ func newSnapshotMessage(r *snapshot.Result, dryRun bool) snapshotMessage {
 	msg := snapshotMessage{
 		Type: "snapshot", DryRun: dryRun, Cluster: m.Cluster, Keys: m.Keys(), Bytes: m.Bytes(), Slots: r.Slots(),
 		Skew: catalog.Seconds(m.Skew()), Elapsed: catalog.Seconds(r.Elapsed), Warnings: r.Warnings,
-		Sources: []sourceMessage{},
+		Sources: []sourceMessage{}, AOF: m.HasAOF(),
 	}
 	if !dryRun {
 		msg.ID = m.ID
@@ -116,6 +117,7 @@ type entryMessage struct {
 	Drilled  *catalog.Drill        `json:"drilled,omitempty"`
 	Hold     *catalog.Hold         `json:"hold,omitempty"`
 	Restores int                   `json:"restores,omitempty"` // restores and drills that go on
+	AOF      bool                  `json:"aof,omitempty"`      // it holds the append-only files of every shard
 	Error    string                `json:"error,omitempty"`    // why its manifest cannot be read
 }
 
@@ -128,7 +130,7 @@ func newEntryMessage(e catalog.Entry) entryMessage {
 		msg.Error = oneLine(e.Err)
 		return msg
 	}
-	msg.Keys, msg.Bytes = e.Summary.Keys, e.Summary.Bytes
+	msg.Keys, msg.Bytes, msg.AOF = e.Summary.Keys, e.Summary.Bytes, e.Summary.AOF
 	msg.Stores = storeMessages(e.Summary.Presence)
 	return msg
 }

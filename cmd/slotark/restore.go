@@ -18,6 +18,7 @@ type restoreOptions struct {
 	toDir    string
 	at       []string
 	replicas int
+	fromAOF  bool
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
@@ -35,6 +36,10 @@ func newRestoreCommand(a *app) *cobra.Command {
                addresses of --at (without it: at the snapshot's own, if nobody
                answers there any more). Compare with: slotark verify ID --live
                After a kill or a power cut the same command begins anew.
+
+With --from-aof either is done from the snapshot's append-only files, where it was
+taken with --aof: they end where the dumps begin, so the result is compared with
+these. Seeded servers then start with appendonly yes.
 
 The targets are reached with --user, --password-file and --tls... like any other
 cluster. Nothing is ever restored over keys.
@@ -59,6 +64,7 @@ cluster. Nothing is ever restored over keys.
 	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().StringVar(&o.toDir, "to-dir", "", "a new or empty `FOLDER` to seed")
 	cmd.Flags().StringSliceVar(&o.at, "at", nil, "with --to-dir: the addresses that the seeded nodes will have, the primaries first: `ADDR,...`")
+	cmd.Flags().BoolVar(&o.fromAOF, "from-aof", false, "restore from the append-only files, where the snapshot was taken with --aof, and not from the dumps")
 	cmd.Flags().IntVar(&o.replicas, "replicas", restore.AllReplicas, "how many replicas in all (-1: as many as there are addresses for)")
 	return cmd
 }
@@ -88,7 +94,7 @@ func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOption
 	show := newDisplay(a.terminal, a.json)
 	defer show.Close()
 	result, err := restore.Run(ctx, restore.Options{
-		Snapshot: snapshot, To: o.to, ToDir: o.toDir, At: o.at, Replicas: o.replicas,
+		Snapshot: snapshot, To: o.to, ToDir: o.toDir, At: o.at, Replicas: o.replicas, AOF: o.fromAOF,
 		Access: s.access, Progress: show.Func(),
 	})
 	return snapshot, result, err

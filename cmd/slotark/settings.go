@@ -43,6 +43,7 @@ type flags struct {
 	mirrors      []string
 	require      string
 	collect      string
+	aof          bool
 	prefer       string
 	keep         string
 	dataDirs     []string
@@ -182,6 +183,9 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	if given("recipient") || given("recipients-file") {
 		c.Repository.Seal.Recipients, c.Repository.Seal.RecipientsFile = f.seal.Recipients, f.seal.RecipientsFile
 	}
+	if given("aof") {
+		c.Snapshot.AOF = f.aof
+	}
 	if given("node") {
 		c.Cluster.Nodes = f.nodes
 	}
@@ -217,7 +221,7 @@ func addressPairs(flag, value string, pairs []string) (map[string]string, error)
 // flagOf names the flag by which a setting is given.
 var flagOf = map[string]string{
 	"cluster.name": "cluster", "cluster.nodes": "node", "cluster.timeout": "timeout",
-	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.settings": "keep-settings", "snapshot.data_dirs": "data-dir",
+	"repository.primary": "repo", "repository.mirrors": "mirror", "repository.require": "require", "snapshot.collect": "collect", "snapshot.aof": "aof", "snapshot.settings": "keep-settings", "snapshot.data_dirs": "data-dir",
 	"agents.urls": "agent", "agents.listen": "listen",
 	"repository.seal.compression": "compression", "repository.seal.level": "compression-level", "repository.seal.window": "compression-window",
 	"repository.seal.recipients": "recipient", "snapshot.replicas": "replicas", "snapshot.max_lag": "max-lag", "snapshot.forks": "forks",

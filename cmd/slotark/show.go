@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/slotark/slotark/internal/human"
+	"slices"
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/snapshot/catalog"
@@ -136,6 +137,9 @@ func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.
 		{"sealed", sealLine(m.Seal)},
 		{"stores", present + storeNames(s)},
 	}
+	if m.HasAOF() {
+		rows = slices.Insert(rows, 4, []string{"and", setLine(m)})
+	}
 	if m.ResealedFrom != "" {
 		rows = append(rows, []string{"", "the dumps of " + string(m.ResealedFrom) + ", sealed again"})
 	}
@@ -150,6 +154,24 @@ func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.
 	}
 	fmt.Fprint(a.stdout, table(rows)+"\n")
 	fmt.Fprint(a.stdout, table(shardRows(m)))
+}
+
+// setLine is "append-only files, 12 MB, 140,000 commands, ending where the dumps begin".
+func setLine(m *manifest.Manifest) string {
+	var bytes int64
+	var commands uint64
+	where := "ending where the dumps begin"
+	for _, s := range m.Shards {
+		if s.AOF == nil {
+			continue
+		}
+		bytes += s.AOF.Content()
+		commands += s.AOF.Commands
+		if !s.AOF.Aligned {
+			where = "not all ending where the dumps begin"
+		}
+	}
+	return fmt.Sprintf("append-only files, %s, %s commands, %s", human.Size(bytes), human.Count(commands), where)
 }
 
 func storeNames(s *catalog.Snapshot) string {

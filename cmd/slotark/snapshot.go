@@ -35,6 +35,12 @@ nodes, and one that fails over or is resharded meanwhile is taken again.
 
 Where the repository does not exist yet, it is made. The password is read from
 --password-file, or from SLOTARK_PASSWORD or REDISCLI_AUTH in the environment.
+
+With --aof the nodes' append-only files are taken, too, from the same nodes as
+the dumps, cut off where these begin: restore --from-aof gives the same data.
+They are read in the nodes' data folders. While they are linked, a moment, the
+nodes' automatic rewrites are off; a run that is killed then leaves a record by
+which the next one switches them on again.
 ` + exitStatus,
 		Example: `  slotark snapshot --node 127.0.0.1:7001 --repo /var/backups/redis
   slotark snapshot --node 10.0.1.10:6379 --repo 's3://acme-eu/redis?region=eu-west-1' --mirror 's3://acme-us/redis?region=us-east-1'
@@ -87,7 +93,7 @@ func (s *settings) snapshotOptions() (snapshot.Options, error) {
 	return snapshot.Options{
 		Agents: agents, Sealer: sealer, Mirroring: s.mirroring(),
 		Cluster: s.Cluster.Name, Seeds: s.Cluster.Nodes, Access: s.access, Stores: s.stores,
-		Collect: s.Snapshot.Collect, Folders: s.Snapshot.DataDirs, Replicas: s.Snapshot.Preference(),
+		Collect: s.Snapshot.Collect, AOF: s.Snapshot.AOF, Folders: s.Snapshot.DataDirs, Replicas: s.Snapshot.Preference(),
 		Settings: s.Snapshot.Settings, MaxLag: int64(s.Snapshot.MaxLag), Forks: s.Snapshot.Forks, MaxSkew: s.Snapshot.MaxSkew, Parallel: s.Snapshot.Parallel,
 		Tries: s.Snapshot.Tries, Bandwidth: int64(s.Snapshot.NodeBandwidth), Limit: s.Snapshot.Timeout, Build: "slotark " + version,
 	}, nil
@@ -115,6 +121,9 @@ func (a *app) printSnapshot(r *snapshot.Result, dryRun bool) {
 		if !dryRun {
 			s := m.Shards[i]
 			row = append(row, "by "+s.Source.Collect, human.Size(s.Dump.Content().Bytes), human.Count(s.Dump.Keys)+" keys")
+			if s.AOF != nil {
+				row = append(row, fmt.Sprintf("+ append-only files, %s, %s commands", human.Size(s.AOF.Content()), human.Count(s.AOF.Commands)))
+			}
 		}
 		rows = append(rows, row)
 	}

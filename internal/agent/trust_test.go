@@ -226,7 +226,7 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	// A field that an older agent does not know could change what the job means.
-	if err := newLines(strings.NewReader(`{"order":{"Aof":true}}` + "\n")).next(&opening{}); !errors.Is(err, ErrProtocol) {
+	if err := newLines(strings.NewReader(`{"order":{"Unheard":true}}` + "\n")).next(&opening{}); !errors.Is(err, ErrProtocol) {
 		t.Errorf("an unknown field: %v", err)
 	}
 	if err := newLines(bytes.NewReader(make([]byte, maxLine+1))).next(&opening{}); err == nil {

@@ -32,6 +32,9 @@ type Options struct {
 	// Offset is what the first byte's offset in its file is: the length of the
 	// dump before it.
 	Offset int64
+	// Capture gets the bytes of each record, before Next returns it: in pieces,
+	// however long it is. An error of it ends the reading.
+	Capture io.Writer
 }
 
 // Kind is what a record is.
@@ -90,7 +93,9 @@ type Reader struct {
 
 // NewReader returns a reader of the commands that src gives.
 func NewReader(src io.Reader, o Options) *Reader {
-	return &Reader{in: newInput(src, o.Offset), keep: o.KeepArgs, end: o.Offset}
+	r := &Reader{in: newInput(src, o.Offset), keep: o.KeepArgs, end: o.Offset}
+	r.in.capture = o.Capture
+	return r
 }
 
 // Next returns the next record. It returns io.EOF only where a record has just
@@ -154,6 +159,9 @@ func (r *Reader) next() error {
 		return r.noCommand(first[0])
 	}
 	if err != nil {
+		return err
+	}
+	if err := r.in.give(); err != nil {
 		return err
 	}
 	r.end = r.in.offset()

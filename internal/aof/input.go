@@ -36,6 +36,9 @@ type input struct {
 	base     int64  // the file's offset of buf[0]
 	ended    bool   // the source has no more
 	window   int    // how far the next fill fills the buffer
+
+	capture io.Writer // gets what is consumed; nil: nobody
+	mark    int       // buf[mark:pos] is consumed and not yet given to it
 }
 
 func newInput(src io.Reader, offset int64) input {
@@ -48,6 +51,9 @@ func (in *input) offset() int64 { return in.base + int64(in.pos) }
 // fill reads until the buffer holds the next n bytes, and as many more as the
 // window has room for, or the source has ended.
 func (in *input) fill(n int) error {
+	if err := in.give(); err != nil {
+		return err
+	}
 	limit := max(n, in.window)
 	in.window = min(2*in.window, bufferSize)
 	to := in.buf
@@ -56,7 +62,7 @@ func (in *input) fill(n int) error {
 	}
 	in.end = copy(to, in.buf[in.pos:in.end])
 	in.base += int64(in.pos)
-	in.buf, in.pos = to, 0
+	in.buf, in.pos, in.mark = to, 0, 0
 	for empty := 0; in.end < limit && !in.ended; {
 		got, err := in.src.Read(in.buf[in.end:limit])
 		// A source that breaks io.Reader's promise must not break this package's.
@@ -78,6 +84,16 @@ func (in *input) fill(n int) error {
 		}
 	}
 	return nil
+}
+
+// give gives the capture what was consumed since it was last called.
+func (in *input) give() error {
+	if in.capture == nil || in.pos == in.mark {
+		return nil
+	}
+	_, err := in.capture.Write(in.buf[in.mark:in.pos])
+	in.mark = in.pos
+	return err
 }
 
 // peek returns the next n bytes, at most the buffer's, without consuming them;
@@ -159,7 +175,7 @@ func (in *input) skip(n int64, record int64) error {
 // and if that is worth it.
 func (in *input) pass(n int64) bool {
 	src, ok := in.src.(passer)
-	if !ok || n < minPassed || !src.pass(n) {
+	if !ok || n < minPassed || in.capture != nil || !src.pass(n) {
 		return false
 	}
 	in.base += int64(in.end) + n

@@ -102,6 +102,7 @@ func (r Repository) Required() (int, error) {
 type Snapshot struct {
 	Collect       string            `yaml:"collect"`        // "auto", "agent", "bgsave" or "stream"
 	Settings      string            `yaml:"settings"`       // of the nodes: "auto", "full", "public" or "none"
+	AOF           bool              `yaml:"aof"`            // the nodes' append-only files, too
 	Replicas      string            `yaml:"replicas"`       // which nodes may give dumps: "prefer", "require" or "never"
 	PreferReplica *bool             `yaml:"prefer_replica"` // the older name of replicas: true is "prefer", false "never"
 	MaxLag        Size              `yaml:"max_lag"`        // a replica further behind is not dumped from

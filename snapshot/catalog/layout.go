@@ -16,6 +16,7 @@ const (
 	holdsDir     = "holds"
 	restoresDir  = "restores"
 	prunesDir    = "prunes"
+	intentsDir   = "intents"
 )
 
 // idLength is how long every manifest.ID is.
@@ -125,7 +126,7 @@ func folderOf(name string) (cluster, kind string, snapshot manifest.ID, rest str
 	kind, rest, _ = strings.Cut(rest, "/")
 	id, rest, below := strings.Cut(rest, "/")
 	switch kind {
-	case snapshotsDir, verifiedDir, drillsDir, holdsDir, restoresDir, prunesDir:
+	case snapshotsDir, verifiedDir, drillsDir, holdsDir, restoresDir, prunesDir, intentsDir:
 		if snapshot, err := manifest.ParseID(id); err == nil && below {
 			return cluster, kind, snapshot, rest
 		}

@@ -90,6 +90,7 @@ type Entry struct {
 type Summary struct {
 	Keys         uint64
 	Bytes        int64 // of all objects as they are stored, less the manifest
+	AOF          bool  // it holds the append-only files of every shard
 	Seal         manifest.Seal
 	ResealedFrom manifest.ID
 	Presence     []Presence // one for each store of the repository, the primary first
@@ -256,7 +257,7 @@ func (r *Repository) fill(ctx context.Context, idx *index, e *Entry, missing fun
 	s, err := r.loadSnapshot(ctx, idx, e.Cluster, e.ID, r.cache)
 	if e.Err = err; err == nil {
 		m := s.Manifest
-		e.Summary = &Summary{Keys: m.Keys(), Bytes: m.Bytes(), Seal: m.Seal, ResealedFrom: m.ResealedFrom, Presence: s.Presence}
+		e.Summary = &Summary{Keys: m.Keys(), Bytes: m.Bytes(), AOF: m.HasAOF(), Seal: m.Seal, ResealedFrom: m.ResealedFrom, Presence: s.Presence}
 		if missing != nil {
 			e.Summary.missing = missing(s)
 		}

@@ -239,11 +239,17 @@ func (p *pruning) deleteManifests(ctx context.Context, e Entry, began time.Time)
 // verifications and drills stays, as does the record of the prune.
 func (p *pruning) deleteObjects(ctx context.Context, cluster string, id manifest.ID) (bytes int64, err error) {
 	var failures []error
-	prefixes := []string{Folder(cluster, id), recordsOf(holdsDir, cluster, id), recordsOf(restoresDir, cluster, id), recordsOf(prunesDir, cluster, id)}
+	prefixes := []string{Folder(cluster, id), recordsOf(holdsDir, cluster, id), recordsOf(restoresDir, cluster, id), recordsOf(prunesDir, cluster, id), recordsOf(intentsDir, cluster, id)}
 	for _, store := range p.r.stores {
 		left := 0
 		var first error
 		for _, prefix := range prefixes {
+			if prefix == recordsOf(intentsDir, cluster, id) {
+				if open, err := intentOpen(ctx, store, cluster, id); open || err != nil {
+					first = errors.Join(first, err)
+					continue // what was changed on nodes, and not put back yet, is still needed
+				}
+			}
 			given, kept, err := deleteUnder(ctx, store, prefix)
 			bytes += given
 			if left += kept; first == nil {

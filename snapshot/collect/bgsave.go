@@ -30,6 +30,7 @@ type BgsaveOptions struct {
 	// Silence is how long the node may take to answer: it forks inside BGSAVE,
 	// and serves nobody meanwhile. Default 1 minute.
 	Silence time.Duration
+	AOF     *AOFOptions // also the append-only files, in Source.AOF; nil: not
 }
 
 const defaultSaveLimit = 30 * time.Minute
@@ -53,7 +54,7 @@ func Bgsave(ctx context.Context, access *cluster.Access, addr string, o BgsaveOp
 	node := patient.Open(addr)
 	defer node.Close()
 
-	source, err := bgsave(ctx, node, o.Folder)
+	source, err := bgsave(ctx, node, o)
 	if err == nil {
 		return source, nil
 	}
@@ -68,26 +69,73 @@ type saving struct {
 	node   *cluster.Node
 	path   string      // of the dump
 	before os.FileInfo // the dump as it was; nil: there was none
+	save   func(context.Context) error
 }
 
-func bgsave(ctx context.Context, node *cluster.Node, folder string) (*Source, error) {
-	path, err := dumpPath(ctx, node, folder)
+func bgsave(ctx context.Context, node *cluster.Node, o BgsaveOptions) (source *Source, err error) {
+	path, err := dumpPath(ctx, node, o.Folder)
 	if err != nil {
 		return nil, err
 	}
 	s := &saving{node: node, path: path}
+	s.save = s.bare
 	if s.before, err = look(path); err != nil {
 		return nil, err
 	}
-	source, err := s.trigger(ctx)
+	if o.AOF == nil {
+		source, err = s.trigger(ctx)
+	} else {
+		source, err = s.triggerWithAOF(ctx, filepath.Dir(path), *o.AOF)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := s.await(ctx, source.NotBefore); err != nil {
+	set := source.AOF
+	defer func() {
+		if err != nil && set != nil {
+			err = errors.Join(err, set.Close())
+		}
+	}()
+	if err = s.await(ctx, source.NotBefore); err != nil {
 		return nil, err
 	}
-	if err := source.open(path, s.before); err != nil {
+	if err = source.open(path, s.before); err != nil {
 		return nil, err
+	}
+	return source, nil
+}
+
+// bare is BGSAVE and nothing else.
+func (s *saving) bare(ctx context.Context) error {
+	_, err := s.node.Do(ctx, "BGSAVE")
+	return err
+}
+
+// triggerWithAOF starts a save and holds the append-only files as they are at
+// its fork. While the child runs, nobody's rewrite can begin.
+func (s *saving) triggerWithAOF(ctx context.Context, dir string, o AOFOptions) (source *Source, err error) {
+	set, err := beginAOF(ctx, s.node, dir, o)
+	var fork *aofPoint
+	if err == nil {
+		s.save = func(ctx context.Context) (err error) {
+			fork, err = saveAt(ctx, s.node)
+			return err
+		}
+		source, err = s.trigger(ctx)
+	}
+	if err == nil {
+		err = set.link(ctx, s.node, dir, fork)
+	}
+	if back := set.switchBack(ctx); back != nil {
+		// The record stays where the next run finds it.
+		set.folder = ""
+		err = errors.Join(err, back)
+	}
+	if err != nil {
+		return nil, errors.Join(err, set.Close())
+	}
+	if source.AOF = set; fork != nil {
+		source.ReplID, source.ReplOffset, source.Exact = fork.replID, fork.offset, true
 	}
 	return source, nil
 }

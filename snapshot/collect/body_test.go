@@ -23,7 +23,7 @@ func arriving(t *testing.T, from io.Reader) *stream {
 	t.Helper()
 	conn, other := net.Pipe()
 	t.Cleanup(func() { conn.Close(); other.Close() })
-	return &stream{conn: conn, reader: bufio.NewReaderSize(from, 16), silence: time.Minute, addr: "10.0.0.1:6379"}
+	return &stream{conn: conn, reader: bufio.NewReaderSize(from, 16), silence: time.Minute, addr: "10.0.0.1:6379", dropped: -1}
 }
 
 // announced is the dump that comes after an announcement.

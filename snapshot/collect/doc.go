@@ -4,7 +4,23 @@
 // Invariant: what is returned belongs to this run. A [Source] names the
 // earliest instant, on the node's own clock, at which its dump may have been
 // made; a dump whose AUX ctime is older is stale, however perfect it looks, and
-// the caller refuses it. No setting of the node is changed.
+// the caller refuses it. Of the node's settings one is changed, and only where
+// append-only files are asked for; it is recorded before and put back.
+//
+// # Append-only files
+//
+// [Bgsave] takes them with the dump, by the servers' own procedure:
+//
+//  1. what a run that died has left in the data folder is put in order;
+//  2. the node's value of [RewriteSetting] is recorded in a private folder
+//     beside its data, then set to 0, and a rewrite that runs is waited for;
+//  3. BGSAVE, in one piece with the node's count of the bytes that it has
+//     appended: where that is the same before and after, the dump holds just
+//     those bytes' commands. While its child runs no rewrite can begin;
+//  4. the manifest is read, the files it names are opened and linked, what the
+//     node's count is off by is learned, and the manifest is read again: one that
+//     changed makes all of it stale;
+//  5. the node gets its value back, unless somebody has set another.
 //
 // Sources: rdb.c (rdbSave, rdbSaveBackground), replication.c (syncCommand,
 // replconfCommand) and redis-cli.c (getRDB) of Redis 7.0.

@@ -41,7 +41,7 @@ func (s *saving) trigger(ctx context.Context) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		_, err = s.node.Do(ctx, "BGSAVE")
+		err = s.save(ctx)
 		// The fork is done inside the command, so between its request and its
 		// reply is the instant of the dump.
 		source.Forked = clock.Now()

@@ -16,4 +16,5 @@ type Source struct {
 	ReplID     string    // replication id of the node
 	ReplOffset int64     // replication offset, bytes
 	Exact      bool      // the offset is the dump's own; otherwise it was read just before the fork
+	AOF        *AOFSet   // where it was asked for; the caller closes it
 }

@@ -214,6 +214,15 @@ func (s *stream) explain(err error) error {
 	return err
 }
 
+// nowDropped is dropped, asked anew.
+func (s *stream) nowDropped() int64 {
+	ctx, cancel := context.WithTimeout(s.ctx, whyLimit)
+	defer cancel()
+	node := s.access.Open(s.addr)
+	defer node.Close()
+	return dropped(ctx, node)
+}
+
 // whyLimit bounds the question why a node has closed the connection.
 const whyLimit = 5 * time.Second
 
@@ -223,11 +232,7 @@ func (s *stream) whyCut(err error) error {
 	if !errors.Is(err, ErrCut) {
 		err = fmt.Errorf("%w: %w", ErrCut, err)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, whyLimit)
-	defer cancel()
-	node := s.access.Open(s.addr)
-	defer node.Close()
-	if now := dropped(ctx, node); s.dropped >= 0 && now > s.dropped {
+	if s.dropped >= 0 && s.nowDropped() > s.dropped {
 		return hint.Add(fmt.Errorf("%w: its buffer for us grew over its client-output-buffer-limit for replicas", err),
 			"raise client-output-buffer-limit replica on the node, or collect beside it: --collect agent or bgsave")
 	}

@@ -83,6 +83,7 @@ type Shard struct {
 	Replication Replication `json:"replication"`
 	Dump        Dump        `json:"dump"`
 	SlotIndex   File        `json:"slot_index"`
+	AOF         *AOF        `json:"aof,omitempty"` // nil where none was asked for
 }
 
 // Source is the node that wrote the dump, and how its bytes were collected.
@@ -172,9 +173,6 @@ func (m *Manifest) Expiring() uint64 {
 	return total
 }
 
-// Files are a shard's objects, in the order in which they are written.
-func (s Shard) Files() []File { return []File{s.Dump.File, s.SlotIndex} }
-
 // Files are all objects of the snapshot but the manifest, in the order in which
 // they are written.
 func (m *Manifest) Files() []File {
@@ -186,6 +184,11 @@ func (m *Manifest) Files() []File {
 		files = append(files, m.Settings)
 	}
 	return files
+}
+
+// Files are all objects of the shard, in the order in which they are written.
+func (s Shard) Files() []File {
+	return append([]File{s.Dump.File, s.SlotIndex}, s.AOF.Objects()...)
 }
 
 // Bytes is the size of all objects as they are stored, less the manifest.

@@ -21,8 +21,26 @@ func sampleV1() *manifest.Manifest {
 	for i, names := range [][2]string{{"shard-0/dump.rdb", "shard-0/slots.idx"}, {"shard-8192/dump.rdb", "shard-8192/slots.idx"}} {
 		m.Shards[i].Dump.Object, m.Shards[i].SlotIndex.Object = names[0], names[1]
 		m.Shards[i].Dump.Plain, m.Shards[i].SlotIndex.Plain = manifest.Plain{}, manifest.Plain{}
+		m.Shards[i].AOF = nil
 	}
 	return m
+}
+
+// sampleSet is a set with every field.
+func sampleSet() *manifest.AOF {
+	start, end := int64(4000), int64(4700)
+	file := func(name, sum string, bytes int64) manifest.File {
+		return manifest.File{Object: "shard-0/aof/" + name + ".zst.age", Bytes: bytes, SHA256: strings.Repeat(sum, 32), Plain: manifest.Plain{Bytes: 2 * bytes, SHA256: strings.Repeat(sum, 32)}}
+	}
+	return &manifest.AOF{
+		Manifest: file("appendonly.aof.manifest", "5c", 100), ManifestName: "appendonly.aof.manifest",
+		Files: []manifest.AOFFile{
+			{File: file("appendonly.aof.2.base.rdb", "5a", 300), Name: "appendonly.aof.2.base.rdb", Kind: manifest.AOFBase, Seq: 2, Commands: 0, DumpBytes: 600},
+			{File: file("appendonly.aof.3.incr.aof", "5b", 400), Name: "appendonly.aof.3.incr.aof", Kind: manifest.AOFIncr, Seq: 3, StartOffset: &start, EndOffset: &end, Commands: 17},
+		},
+		Aligned: true, Offset: manifest.AOFOffset{Start: &start, End: 4711}, Commands: 17,
+		First: instant.Truncate(time.Second), Last: instant.Add(time.Second).Truncate(time.Second), Cut: 42, Linked: instant.Add(3 * time.Second),
+	}
 }
 
 // sample is a coherent manifest in which every field has a value of its own,
@@ -63,6 +81,7 @@ func sample() *manifest.Manifest {
 					Keys: 100, Expiring: 30, MaxDB: 1, UsedMemory: 1 << 20, Functions: 2,
 				},
 				SlotIndex: manifest.File{Object: "shard-0/slots.idx.zst.age", Bytes: 70000, SHA256: strings.Repeat("2e", 32), Plain: manifest.Plain{Bytes: 90000, SHA256: strings.Repeat("b2", 32)}},
+				AOF:       sampleSet(),
 			},
 			{
 				Slots: high, Primary: second, ConfigEpoch: 6,

@@ -65,7 +65,7 @@ func (m *Manifest) validateObjects() []error {
 		named[f.Object] = true
 	}
 	if m.Settings != (File{}) {
-		for _, problem := range m.Settings.validate() {
+		for _, problem := range m.Settings.validate(1) {
 			problems = append(problems, fmt.Errorf("settings: %w", problem))
 		}
 	}
@@ -127,9 +127,18 @@ func (m *Manifest) validateTopology() []error {
 
 func (s *Shard) validate() error {
 	var problems []error
-	for _, f := range []File{s.Dump.File, s.SlotIndex} {
-		for _, problem := range f.validate() {
+	for i, f := range s.Files() {
+		least := int64(1)
+		if i >= 2 { // a rewrite begins an increment that is empty until the first command
+			least = 0
+		}
+		for _, problem := range f.validate(least) {
 			problems = append(problems, fmt.Errorf("shard %s: %w", s.Slots, problem))
+		}
+	}
+	if s.AOF != nil {
+		for _, err := range s.AOF.validate() {
+			problems = append(problems, fmt.Errorf("shard %s: %w", s.Slots, err))
 		}
 	}
 	if s.Dump.Expiring > s.Dump.Keys {
@@ -141,7 +150,8 @@ func (s *Shard) validate() error {
 	return errors.Join(problems...)
 }
 
-func (f File) validate() []error {
+// validate finds what is wrong with an object that holds so many bytes at least.
+func (f File) validate(least int64) []error {
 	var problems []error
 	report := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%s: "+format, append([]any{f.Object}, args...)...))
@@ -152,14 +162,14 @@ func (f File) validate() []error {
 	if !isSum(f.SHA256) {
 		report("%q is not a SHA-256", f.SHA256)
 	}
-	if f.Bytes <= 0 {
+	if f.Bytes < least {
 		report("size is %d bytes", f.Bytes)
 	}
 	if f.Plain != (Plain{}) {
 		if !isSum(f.Plain.SHA256) {
 			report("plain: %q is not a SHA-256", f.Plain.SHA256)
 		}
-		if f.Plain.Bytes <= 0 {
+		if f.Plain.Bytes < least {
 			report("plain: size is %d bytes", f.Plain.Bytes)
 		}
 	}

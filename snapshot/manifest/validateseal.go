@@ -28,6 +28,11 @@ func (m *Manifest) validateSeal() []error {
 		if m.Checksum != "" {
 			problems = append(problems, fmt.Errorf("checksum: %w", errNewer))
 		}
+		for _, s := range m.Shards {
+			if s.AOF != nil {
+				problems = append(problems, fmt.Errorf("shard %s: aof: %w", s.Slots, errNewer))
+			}
+		}
 	} else {
 		problems = append(problems, m.Seal.validate()...)
 	}
