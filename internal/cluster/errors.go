@@ -29,15 +29,16 @@ var (
 )
 
 const (
-	hintPassword = "Check the user name and the password. They are read from the environment or a file at each run."
-	hintNoAuth   = "This node wants a password. Pass it through the environment or a file, never as an argument."
-	hintACL      = "Give the user the rights that docs/access.md lists for what it does (ACL SETUSER)."
-	hintReach    = "Check that the node runs and that this machine may connect to it. If the cluster announces addresses that do not lead to it from here, map them."
-	hintPlain    = "If this port speaks TLS, turn TLS on."
-	hintTLS      = "If this port does not speak TLS, turn TLS off or give the TLS port."
-	hintCA       = "Give the CA that signed the nodes' certificates, and the server name they carry if it is not the address."
-	hintCert     = "This node wants a client certificate: give a certificate and its key."
-	hintCluster  = "Slotark works on clusters: the node must run with cluster-enabled yes."
+	hintPassword  = "Check the user name and the password. They are read from the environment or a file at each run."
+	hintNoAuth    = "This node wants a password. Pass it through the environment or a file, never as an argument."
+	hintACL       = "Give the user the rights that docs/access.md lists for what it does (ACL SETUSER)."
+	hintReach     = "Check that the node runs and that this machine may connect to it. If the cluster announces addresses that do not lead to it from here, map them."
+	hintPlain     = "If this port speaks TLS, turn TLS on."
+	hintTLS       = "If this port does not speak TLS, turn TLS off or give the TLS port."
+	hintCA        = "Give the CA that signed the nodes' certificates, and the server name they carry if it is not the address."
+	hintMaybeCert = "It may want a client certificate, and none was given: give one and its key, or see in its log why it hung up."
+	hintCert      = "This node wants a client certificate: give a certificate and its key."
+	hintCluster   = "Slotark works on clusters: the node must run with cluster-enabled yes."
 )
 
 // nodeError is one clear line about one node. What happened underneath is in
@@ -100,6 +101,8 @@ func (a *Access) explainDial(ctx context.Context, addr string, err error) error 
 		advice = hintPlain
 	case a.TLS != nil && wantsCertificate(err):
 		advice = hintCert
+	case a.TLS != nil && len(a.TLS.Certificates) == 0 && hungUp(err):
+		advice = hintMaybeCert
 	}
 	return hint.Add(&nodeError{fmt.Sprintf("connect to %s: %s", a.where(addr), a.plainWords(err)), ErrUnreachable, err}, advice)
 }
@@ -146,6 +149,8 @@ func (a *Access) explain(ctx context.Context, addr, command string, err error) e
 		advice = hintPlain
 	case a.TLS != nil && wantsCertificate(err):
 		advice = hintCert
+	case a.TLS != nil && len(a.TLS.Certificates) == 0 && hungUp(err):
+		advice = hintMaybeCert
 	}
 	return hint.Add(&nodeError{fmt.Sprintf("run %s on %s: %s", command, a.where(addr), a.plainWords(err)), ErrUnreachable, err}, advice)
 }
@@ -187,8 +192,7 @@ func (a *Access) plainWords(err error) string {
 		return fmt.Sprintf("no answer within %s", a.timeout())
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case hungUp(err):
 		return "the node closed the connection"
 	}
 	var op *net.OpError
@@ -202,11 +206,16 @@ func (a *Access) plainWords(err error) string {
 // With TLS 1.3 its verdict comes after the handshake, with the first answer.
 func wantsCertificate(err error) bool { return strings.Contains(err.Error(), "certificate required") }
 
+// hungUp tells a connection that the other side has closed. A server that closes
+// right after its verdict may be met so, and the verdict never be read.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // looksLikeTLS guesses from a failed plain conversation that the other side
 // expected TLS: it hangs up, or answers with an alert record (0x15 0x03).
 func looksLikeTLS(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE) || strings.Contains(err.Error(), "\x15\x03") || strings.Contains(err.Error(), `\x15\x03`)
+	return hungUp(err) || strings.Contains(err.Error(), "\x15\x03") || strings.Contains(err.Error(), `\x15\x03`)
 }
 
 // containers are the commands whose second word is a command of its own.
