@@ -19,7 +19,10 @@ var ErrCannotSave = errors.New("the node could not save")
 
 const (
 	pollFirst = 20 * time.Millisecond
-	pollMost  = time.Second
+	// pollMost is little beside what a node takes to notice itself that its child
+	// has ended: it looks ten times a second. With a second here a save of two
+	// could be seen to have ended 0.7 seconds late, and the next fork waits for it.
+	pollMost = 200 * time.Millisecond
 	// schedulePoll is how often a node is looked at that will save when its
 	// rewrite has ended: as exact is the instant of its fork known. It is also how
 	// often one is asked to save that is busy with somebody else's save: who is
