@@ -66,32 +66,10 @@ func checkText(text []byte, checksum string) error {
 // field that this build does not know could change what the snapshot means, and
 // a version that adds one has a number of its own.
 func Decode(r io.Reader) (*Manifest, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
-	}
-	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("read manifest: larger than %d bytes", MaxBytes)
-	}
-	// The version is read by itself first: a later version's fields would
-	// otherwise hide behind "unknown field".
-	var head struct {
-		Version int `json:"format_version"`
-	}
-	if err := json.Unmarshal(text, &head); err != nil {
-		return nil, fmt.Errorf("decode manifest: %w", err)
-	}
-	if head.Version < 1 || head.Version > Version {
-		return nil, fmt.Errorf("decode manifest: %w %d: this build reads versions 1 to %d", ErrVersion, head.Version, Version)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
 	var m Manifest
-	if err := decoder.Decode(&m); err != nil {
-		return nil, fmt.Errorf("decode manifest: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decode manifest: something follows its closing brace")
+	text, err := decodeStrictly(r, "manifest", MaxBytes, Version, &m)
+	if err != nil {
+		return nil, err
 	}
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("decode manifest: %w", err)

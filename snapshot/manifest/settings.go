@@ -201,30 +201,9 @@ func EncodeSettings(s *Settings) ([]byte, error) {
 // DecodeSettings reads settings and validates them, as strictly as Decode reads
 // a manifest.
 func DecodeSettings(r io.Reader) (*Settings, error) {
-	text, err := io.ReadAll(io.LimitReader(r, MaxSettingsBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read settings: %w", err)
-	}
-	if len(text) > MaxSettingsBytes {
-		return nil, fmt.Errorf("read settings: larger than %d bytes", MaxSettingsBytes)
-	}
-	var head struct {
-		Version int `json:"format_version"`
-	}
-	if err := json.Unmarshal(text, &head); err != nil {
-		return nil, fmt.Errorf("decode settings: %w", err)
-	}
-	if head.Version != SettingsVersion {
-		return nil, fmt.Errorf("decode settings: %w %d: this build reads version %d", ErrVersion, head.Version, SettingsVersion)
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
 	var s Settings
-	if err := decoder.Decode(&s); err != nil {
-		return nil, fmt.Errorf("decode settings: %w", err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decode settings: something follows the closing brace")
+	if _, err := decodeStrictly(r, "settings", MaxSettingsBytes, SettingsVersion, &s); err != nil {
+		return nil, err
 	}
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("decode settings: %w", err)
