@@ -40,7 +40,7 @@ bench: testdeps ## all benchmarks, and how many times as fast as redis-check-rdb
 profile: deps ## measure anew what the compiler optimises slotark for (cmd/slotark/default.pgo)
 	go test ./internal/rdb -run '^$$' -bench '^BenchmarkCheckRDB$$' -benchtime 1x -timeout 30m -o .tools/rdb.test -cpuprofile cmd/slotark/default.pgo
 
-fuzz: ## each fuzz test for FUZZTIME (10s)
+fuzz: ## each fuzz test on FUZZTIME inputs (20000x)
 	@scripts/fuzz.sh
 
 agree: ## ask redis-check-rdb and redis-check-aof of six servers about 10000 mutations each (Debian, as root; a quarter of an hour)

@@ -17,7 +17,7 @@ fi
 go vet "$@"
 
 TESTREPORT_FAILED=
-FUZZTIME=${FUZZTIME:-1s} scripts/fuzz.sh "$@" || TESTREPORT_FAILED=scripts/fuzz.sh
+FUZZTIME=${FUZZTIME:-400x} scripts/fuzz.sh "$@" || TESTREPORT_FAILED=scripts/fuzz.sh
 export TESTREPORT_FAILED
 
 if scripts/engine.sh; then

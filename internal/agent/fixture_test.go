@@ -172,16 +172,23 @@ func objects(ctx context.Context, t *testing.T, store storage.Named) []string {
 	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
-// forks is how often the node was asked for a dump over the wire.
+// forks is how often the node was asked for a dump over the wire. It waits until the
+// node's last child has ended: who asks while an earlier job's still runs may be given
+// that one's dump, finds it stale, and asks again.
 func (p *place) forks(t *testing.T) int64 {
 	t.Helper()
 	node := p.cluster.Access().Open(p.cluster.Addrs()[0])
 	defer node.Close()
-	info, err := node.Info(t.Context(), "stats")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.Int("sync_full")
+	var forks int64
+	clustertest.Eventually(t, waitLimit, func(ctx context.Context) error {
+		info, err := node.Info(ctx, "")
+		if err == nil && info.Int("rdb_bgsave_in_progress") != 0 {
+			err = errors.New("the node is still saving")
+		}
+		forks = info.Int("sync_full")
+		return err
+	})
+	return forks
 }
 
 // line is a TCP connection's way to an agent that can be cut.
