@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func (r *run) intend(ctx context.Context, repository *catalog.Repository) error 
 	if !r.AOF {
 		return nil
 	}
-	intent := catalog.Intent{Snapshot: r.id}
+	intent := catalog.Intent{Snapshot: r.id, Until: r.started.Add(cmp.Or(r.Limit, longestRun) + lateEnd).UTC()}
 	for _, m := range r.topology.Members() {
 		value, err := collect.AOFValue(ctx, r.Access, m.Addr)
 		if err != nil || value == "0" {
@@ -229,7 +230,14 @@ func (r *run) fulfil(ctx context.Context, repository *catalog.Repository) {
 	_ = repository.Fulfil(ctx, r.Cluster, r.id) // the next run looks, and finds the nodes as they were
 }
 
-const fulfilLimit = 30 * time.Second
+const (
+	fulfilLimit = 30 * time.Second
+	// longestRun is how long one is taken to be under way that has no limit.
+	longestRun = 24 * time.Hour
+	// lateEnd is what a run may take, beyond its limit, to put nodes back as they
+	// were, and how far the clocks of two machines may be apart.
+	lateEnd = 5 * time.Minute
+)
 
 func (r *run) putBack(ctx context.Context, addr, value string) (bool, error) {
 	node := r.Access.Open(addr)
@@ -237,7 +245,9 @@ func (r *run) putBack(ctx context.Context, addr, value string) (bool, error) {
 	return collect.PutBack(ctx, node, value)
 }
 
-// repair puts back on the nodes what a run could not that has died.
+// repair puts back on the nodes what a run could not that has died. One that is
+// still under way takes no harm: it sees when a rewrite comes in between. But its
+// record is not closed before it must have ended, for it may be killed yet.
 func (r *run) repair(ctx context.Context, repository *catalog.Repository) {
 	note := func(subject, format string, args ...any) {
 		r.note("aof-rewrite", subject, fmt.Sprintf(format, args...))
@@ -264,10 +274,10 @@ func (r *run) repair(ctx context.Context, repository *catalog.Repository) {
 				done = false
 			}
 			if changed {
-				note(addr, "the run of %s was killed and had left automatic rewrites off: %s is %s again", intent.Snapshot, collect.RewriteSetting, n.Value)
+				note(addr, "the run of %s, killed or still under way, had left automatic rewrites off: %s is %s again", intent.Snapshot, collect.RewriteSetting, n.Value)
 			}
 		}
-		if done {
+		if done && !intent.MayRun(r.started) {
 			_ = repository.Fulfil(ctx, r.Cluster, intent.Snapshot) // a later run finds the nodes as they are
 		}
 	}

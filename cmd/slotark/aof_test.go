@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -255,6 +257,7 @@ func startAOF(t *testing.T, dir string, ports []int) {
 		t.Fatalf("folders %v, %v", folders, err)
 	}
 	access := &cluster.Access{Password: password, Timeout: 10 * time.Second}
+	var addrs []string
 	for i, folder := range folders {
 		p, err := redisproc.Start(t.Context(), redisproc.Options{Dir: folder, Port: ports[i], Password: password,
 			Args: []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "yes", "--aof-load-truncated", "no", "--save", "", "--repl-diskless-sync-delay", "0"}})
@@ -262,10 +265,17 @@ func startAOF(t *testing.T, dir string, ports []int) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = p.Kill() })
+		addrs = append(addrs, p.Addr())
 	}
+	awaitWhole(t, access, addrs)
+}
+
+// awaitWhole waits until each of some nodes finds its cluster whole.
+func awaitWhole(t *testing.T, access *cluster.Access, addrs []string) {
+	t.Helper()
 	clustertest.Eventually(t, time.Minute, func(ctx context.Context) error {
-		for _, port := range ports {
-			node := access.Open(fmt.Sprintf("127.0.0.1:%d", port))
+		for _, addr := range addrs {
+			node := access.Open(addr)
 			text, err := node.Text(ctx, "CLUSTER", "INFO")
 			node.Close()
 			if err == nil && cluster.ParseInfo(text).Text("cluster_state") != "ok" {
@@ -299,6 +309,110 @@ func TestAOFRefusals(t *testing.T) {
 		wantFailure(t, exitRefused, "holds no append-only files")
 }
 
+// rewriteAt is a node's value of the setting that is 0 while files are linked.
+func rewriteAt(t *testing.T, c *clustertest.Cluster, addr string) string {
+	t.Helper()
+	return fmt.Sprint(ask(t, c, addr, "CONFIG", "GET", "auto-aof-rewrite-percentage").([]any)[1])
+}
+
+// holdRewrite has a node rewrite its files, for longer than a test takes.
+func holdRewrite(t *testing.T, c *clustertest.Cluster, addr string) {
+	t.Helper()
+	ask(t, c, addr, "CONFIG", "SET", "rdb-key-save-delay", 50_000)
+	ask(t, c, addr, "BGREWRITEAOF")
+	persistence(t, c, addr, "aof_rewrite_in_progress", "1")
+}
+
+// endRewrite ends it: the child keeps the delay that it began with.
+func endRewrite(t *testing.T, c *clustertest.Cluster, addr string) {
+	t.Helper()
+	ask(t, c, addr, "CONFIG", "SET", "rdb-key-save-delay", 0)
+	ask(t, c, addr, "CONFIG", "SET", "appendonly", "no")
+	ask(t, c, addr, "CONFIG", "SET", "appendonly", "yes")
+	persistence(t, c, addr, "aof_rewrite_in_progress", "0")
+}
+
+// TestTwoRunsWithAOF has a second run come and go while a first one has automatic
+// rewrites off on one node, and kills the first when it is at the next: its record
+// is still there, and the next run puts that node back. Two that are not killed
+// are both whole.
+func TestTwoRunsWithAOF(t *testing.T) {
+	c := newAOFCluster(t)
+	want := settingsOf(t, c)
+	own := rewriteAt(t, c, c.Addrs()[0])
+	repo := filepath.Join(t.TempDir(), "repo")
+	take := []string{"snapshot", "--node", c.Addrs()[0], "--repo", repo, "--aof"}
+	become := func(what string, is func() bool) {
+		t.Helper()
+		clustertest.Eventually(t, time.Minute, func(context.Context) error {
+			if !is() {
+				return errors.New("not yet: " + what)
+			}
+			return nil
+		})
+	}
+	off := func(i int) bool { return rewriteAt(t, c, c.Addrs()[i]) == "0" }
+	records := func(name string) int {
+		paths, err := filepath.Glob(filepath.Join(repo, "default", "intents", "*", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(paths)
+	}
+	for _, addr := range c.Addrs() {
+		holdRewrite(t, c, addr)
+	}
+	var runs [2]*exec.Cmd
+	begin := func(i int) {
+		t.Helper()
+		runs[i] = command(t.Context(), password, take...)
+		if err := runs[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin(0)
+	become("the first is at a node", func() bool { return off(0) || off(1) })
+	at := 0
+	if off(1) {
+		at = 1
+	}
+	begin(1)
+	become("the second has recorded what it changes", func() bool { return records("begun.json") == 2 })
+	if err := runs[1].Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	_ = runs[1].Wait() // it was interrupted
+	if records("ended.json") != 1 {
+		t.Errorf("%d records are closed, and one run has ended", records("ended.json"))
+	}
+	endRewrite(t, c, c.Addrs()[at])
+	become("the first is at the other node", func() bool { return off(1 - at) })
+	if err := runs[0].Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = runs[0].Wait() // it was killed
+	endRewrite(t, c, c.Addrs()[1-at])
+	if !off(1 - at) {
+		t.Fatalf("it is %s before the next run", rewriteAt(t, c, c.Addrs()[1-at]))
+	}
+	slotark(t, password, append(take[:5:5], "--collect", "stream")...).want(t, exitDone, "auto-aof-rewrite-percentage is "+own+" again")
+	wantSettings(t, c, want)
+
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if o := slotark(t, password, take...); o.code != exitDone {
+				t.Errorf("one of two at once: exit code %d\n%s", o.code, o.stderr)
+			}
+		})
+	}
+	both.Wait()
+	wantSettings(t, c, want)
+	for _, id := range idsOf(t, "--repo", repo)[:2] {
+		slotark(t, "", "verify", id, "--repo", repo).want(t, exitDone, "sound at level deep")
+	}
+}
+
 // TestKilledAOF kills a snapshot while automatic rewrites are off. The next run,
 // though it can only use the wire, gives each node its own value back; what
 // somebody has set meanwhile stays; and where the repository is gone, the folder
@@ -310,15 +424,11 @@ func TestKilledAOF(t *testing.T) {
 	want := settingsOf(t, c)
 	repo := filepath.Join(t.TempDir(), "repo")
 	take := []string{"snapshot", "--node", c.Addrs()[0], "--repo", repo}
-	value := func() string {
-		return fmt.Sprint(ask(t, c, addr, "CONFIG", "GET", "auto-aof-rewrite-percentage").([]any)[1])
-	}
+	value := func() string { return rewriteAt(t, c, addr) }
 	// kill kills a run between switching off and back: it waits for a rewrite.
 	kill := func() {
 		t.Helper()
-		ask(t, c, addr, "CONFIG", "SET", "rdb-key-save-delay", 50_000)
-		ask(t, c, addr, "BGREWRITEAOF")
-		persistence(t, c, addr, "aof_rewrite_in_progress", "1")
+		holdRewrite(t, c, addr)
 		cmd := command(t.Context(), password, append(take, "--aof")...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -333,11 +443,7 @@ func TestKilledAOF(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // it says that it was killed
-		ask(t, c, addr, "CONFIG", "SET", "rdb-key-save-delay", 0)
-		// The child keeps the delay that it began with.
-		ask(t, c, addr, "CONFIG", "SET", "appendonly", "no")
-		ask(t, c, addr, "CONFIG", "SET", "appendonly", "yes")
-		persistence(t, c, addr, "aof_rewrite_in_progress", "0")
+		endRewrite(t, c, addr)
 		if now := value(); now != "0" {
 			t.Fatalf("it is %s before the next run", now)
 		}
@@ -351,7 +457,7 @@ func TestKilledAOF(t *testing.T) {
 	}
 	kill()
 	o := slotark(t, password, append(take, "--collect", "stream")...).want(t, exitDone, "had left automatic rewrites off: auto-aof-rewrite-percentage is 73 again")
-	if strings.Count(o.stderr, "was killed") == 0 || value() != "73" {
+	if strings.Count(o.stderr, "killed or still under way") == 0 || value() != "73" {
 		t.Errorf("the value is %s after\n%s", value(), o.stderr)
 	}
 	wantSettings(t, c, want)

@@ -23,8 +23,13 @@ type Intent struct {
 	Snapshot manifest.ID  `json:"snapshot"`
 	Host     string       `json:"host,omitempty"`
 	Process  int          `json:"process"`
+	Until    time.Time    `json:"until,omitzero"` // the run has ended by then, and changes nothing any more
 	Nodes    []IntentNode `json:"nodes"`
 }
+
+// MayRun tells whether the run may still be under way at an instant. Then its
+// record has to stay, whatever was put back: it may change a node yet.
+func (in Intent) MayRun(now time.Time) bool { return now.Before(in.Until) }
 
 // IntentNode is one node, and its own value of the setting.
 type IntentNode struct {

@@ -48,7 +48,8 @@ type AOFSet struct {
 	Offset  int64     // the node's replication offset there
 	Linked  time.Time // on our clock
 
-	folder  string // private, "" where none could be made
+	folder  string   // private, "" where none could be made
+	lock    *os.File // by which others see that it is in use
 	rewrite *rewriting
 }
 
@@ -102,6 +103,8 @@ func beginAOF(ctx context.Context, node *cluster.Node, dir string, o AOFOptions)
 	set.folder = filepath.Join(dir, PrivatePrefix+o.Snapshot)
 	if err := os.Mkdir(set.folder, 0o700); err != nil {
 		set.folder = "" // a folder that may only be read: open files are as good on its own disk
+	} else if set.lock, err = lockFolder(set.folder); inUse(err) {
+		set.folder = "" // another run has just found it without a lock, and removes it
 	}
 	set.rewrite = &rewriting{node: node, value: value}
 	if value == "0" {
@@ -268,6 +271,9 @@ func (s *AOFSet) Close() error {
 	}
 	if s.folder != "" {
 		failures = append(failures, os.RemoveAll(s.folder))
+	}
+	if s.lock != nil {
+		failures = append(failures, s.lock.Close())
 	}
 	return errors.Join(failures...)
 }

@@ -93,8 +93,8 @@ func writeIntent(ctx context.Context, folder string, intent Intent) error {
 
 // RepairFolder puts in order what a run that died has left in a node's data
 // folder: the node gets its own value back, and the links, which keep room
-// taken, are removed. A run that is still under way reads open files and finds
-// the value as it would set it.
+// taken, are removed. The folder of a run that is still under way is locked, and
+// stays: its record is the only one where the repository's could not be read.
 func RepairFolder(ctx context.Context, node *cluster.Node, dir, id string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -113,6 +113,13 @@ func RepairFolder(ctx context.Context, node *cluster.Node, dir, id string) error
 }
 
 func repairOne(ctx context.Context, node *cluster.Node, folder, id string) error {
+	lock, err := lockFolder(folder)
+	if inUse(err) || errors.Is(err, fs.ErrNotExist) {
+		return nil // of a run under way, or of one that has just ended
+	}
+	if err == nil {
+		defer func() { _ = lock.Close() }() // it is of a folder that is gone then
+	}
 	text, err := os.ReadFile(filepath.Join(folder, intentName))
 	var intent Intent
 	switch {
