@@ -200,11 +200,18 @@ func fingerprint(t *testing.T, id string, repo ...string) string {
 
 // counted is a TCP way to a server that counts what passes.
 type counted struct {
-	addr  string
-	bytes atomic.Int64
+	addr    string
+	bytes   atomic.Int64
+	refused atomic.Int64 // connections that were turned away
 }
 
 func newCounted(t *testing.T, to string) *counted {
+	t.Helper()
+	return newWay(t, to, func(string) bool { return true })
+}
+
+// newWay is a way for those alone who come from a host that is admitted.
+func newWay(t *testing.T, to string, admits func(host string) bool) *counted {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -212,8 +219,10 @@ func newCounted(t *testing.T, to string) *counted {
 	}
 	c := &counted{addr: listener.Addr().String()}
 	var all sync.WaitGroup
+	ctx, end := context.WithCancel(context.Background())
 	t.Cleanup(func() {
 		listener.Close()
+		end()
 		all.Wait()
 	})
 	all.Go(func() {
@@ -222,11 +231,17 @@ func newCounted(t *testing.T, to string) *counted {
 			if err != nil {
 				return // the test is over
 			}
+			if from, _, err := net.SplitHostPort(near.RemoteAddr().String()); err != nil || !admits(from) {
+				c.refused.Add(1)
+				near.Close()
+				continue
+			}
 			far, err := net.Dial("tcp", to)
 			if err != nil {
 				near.Close()
 				continue
 			}
+			context.AfterFunc(ctx, func() { near.Close(); far.Close() }) // who still speaks must not keep the test
 			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
 				all.Go(func() {
 					n, _ := io.Copy(pair[0], pair[1])

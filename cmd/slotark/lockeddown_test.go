@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,12 +20,14 @@ import (
 
 // lockedDown is a cluster as networks that are locked down have it: TLS alone,
 // a client certificate wanted of everyone, users with few rights, replicas that
-// follow as one of them, and that announce an address at which nobody answers.
+// follow as one of them; and every node announces an address that leads to it
+// for the other nodes alone.
 type lockedDown struct {
 	*clustertest.Cluster
-	nat  string   // what leads to the replicas
-	file string   // with the backup user's password
-	args []string // how slotark is told to connect
+	gates []*counted // where each node announces itself
+	nat   string     // what leads to the nodes instead
+	file  string     // with the backup user's password
+	args  []string   // how slotark is told to connect
 }
 
 const (
@@ -36,46 +40,64 @@ const (
 func lockedLines() []string {
 	return []string{
 		"user link on >" + linkSecret + " -@all +psync +replconf +ping",
-		"user backup on >" + backupSecret + " resetchannels -@all " + streamRights + " +bgsave " + settingsRights + " " + strings.TrimPrefix(restoreRights, compareRights+" ") + " +cluster|countkeysinslot",
+		"user backup on >" + backupSecret + " resetchannels -@all " + streamRights + " +bgsave " + settingsRights + " +config|set " + strings.TrimPrefix(restoreRights, compareRights+" ") + " +cluster|countkeysinslot",
 		"masteruser link",
 	}
 }
 
-// lockedArgs win over the configuration that every test's server has.
-var lockedArgs = []string{"--tls-auth-clients", "yes", "--masterauth", linkSecret}
+// lockedArgs win over the configuration that every test's server has. Nodes
+// connect from an address of theirs alone, by which a gate knows them.
+var lockedArgs = []string{"--tls-auth-clients", "yes", "--masterauth", linkSecret, "--bind-source-addr", nodesHost}
 
-// closedPorts are ports at which nobody listens.
-func closedPorts(t *testing.T, n int) []int {
+const nodesHost = "127.0.0.2"
+
+// newGate is where a node announces itself: nodes come through to it, and
+// everybody else is turned away, and counted.
+func newGate(t *testing.T, port int) *counted {
 	t.Helper()
-	ports, err := redisproc.FreePorts("127.0.0.1", n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ports
+	return newWay(t, fmt.Sprintf("127.0.0.1:%d", port), func(from string) bool { return from == nodesHost })
+}
+
+// announcedAt is a gate as its node announces it.
+func announcedAt(gate *counted, port int) redisproc.Announce {
+	_, text, _ := net.SplitHostPort(gate.addr)
+	number, _ := strconv.Atoi(text)
+	return redisproc.Announce{Host: "127.0.0.1", Port: number, BusPort: port + redisproc.BusOffset}
 }
 
 func startLockedDown(t *testing.T) *lockedDown {
 	t.Helper()
-	closed := closedPorts(t, 3)
-	c := clustertest.Start(t, clustertest.Options{
-		Replicas: 3, TLS: true, Password: password, Config: lockedLines(), ExtraArgs: lockedArgs,
+	l := &lockedDown{gates: make([]*counted, 6), file: filepath.Join(t.TempDir(), "password")}
+	l.Cluster = clustertest.Start(t, clustertest.Options{
+		Replicas: 3, TLS: true, Password: password, Config: lockedLines(), ExtraArgs: append([]string{"--appendonly", "yes"}, lockedArgs...),
 		Announce: func(i, port int) redisproc.Announce {
-			if i < 3 {
-				return redisproc.Announce{} // replicas have to find them
-			}
-			return redisproc.Announce{Host: "127.0.0.1", Port: closed[i-3], BusPort: port + redisproc.BusOffset}
+			l.gates[i] = newGate(t, port)
+			return announcedAt(l.gates[i], port)
 		},
 	})
-	l := &lockedDown{Cluster: c, file: filepath.Join(t.TempDir(), "password")}
 	l.setPassword(t, backupSecret)
 	var pairs []string
-	for i, replica := range c.Replicas() {
-		pairs = append(pairs, "127.0.0.1:"+strconv.Itoa(closed[i])+"="+replica.Addr())
+	for i, node := range l.Nodes {
+		pairs = append(pairs, l.gates[i].addr+"="+node.Addr())
 	}
 	l.nat = strings.Join(pairs, ",")
-	ca, cert, key := c.CertFiles()
+	ca, cert, key := l.CertFiles()
 	l.args = []string{"--user", "backup", "--password-file", l.file, "--tls-ca", ca, "--tls-cert", cert, "--tls-key", key}
 	return l
+}
+
+// agents starts an agent beside each node, and returns how a coordinator is told
+// of them.
+func (l *lockedDown) agents(t *testing.T, repo string) []string {
+	t.Helper()
+	tr := newTrust(t)
+	flags := slices.Clone(tr.coordinator)
+	for i, node := range l.Nodes {
+		known := l.gates[i].addr
+		p := startAgent(t, tr, "", slices.Concat(l.args, []string{"--node", known, "--nat", l.nat, "--repo", repo, "--data-dir", known + "=" + node.Proc.Dir()})...)
+		flags = append(flags, "--agent", known+"=https://"+p.addr)
+	}
+	return flags
 }
 
 func (l *lockedDown) setPassword(t *testing.T, secret string) {
@@ -106,24 +128,33 @@ func (l *lockedDown) fill(t *testing.T, keys dataset.Options) {
 	}
 }
 
-// TestLockedDown takes snapshots of such a cluster in both ways, verifies and
-// restores them into another one, compares, and says what is missing where one
-// of the three is.
+// TestLockedDown takes snapshots of such a cluster in each way, verifies them and
+// compares; what agents have taken, append-only files with it, is restored into
+// other such nodes, by seed and by replay, and is equal. It says what is missing
+// where one of the three is.
 func TestLockedDown(t *testing.T) {
 	c := startLockedDown(t)
 	c.fill(t, dataset.Options{Keys: 2_000, Seed: 41})
 	repo := filepath.Join(t.TempDir(), "repo")
-	for _, way := range []string{"bgsave", "stream"} {
-		o := slotark(t, "", c.on("snapshot", "--collect", way, "--repo", repo)...).want(t, exitDone, "2,000 keys in 16384 slots", "by "+way)
-		if strings.Count(o.stdout, "(replica") != 3 {
-			t.Errorf("want every dump of a replica, through its mapped address:\n%s", o.stdout)
-		}
+	for _, way := range [][]string{{"bgsave"}, {"stream"}, append([]string{"agent", "--aof"}, c.agents(t, repo)...)} {
+		slotark(t, "", c.on(append([]string{"snapshot", "--repo", repo, "--collect"}, way...)...)...).want(t, exitDone, "2,000 keys in 16384 slots", "by "+way[0])
 		slotark(t, "", "verify", "latest", "--repo", repo).want(t, exitDone, "sound at level deep")
 		slotark(t, "", c.on("verify", "latest", "--live", "--repo", repo)...).want(t, exitDone, "equal: 2,000 keys")
 	}
-	targets := lockedTargets(t, c)
-	to := append([]string{"restore", "latest", "--repo", repo, "--to", strings.Join(targets, ",")}, c.args...)
-	slotark(t, "", to...).want(t, exitDone, "equal: 2,000 keys")
+	prints := map[string]bool{}
+	for _, id := range idsOf(t, "--repo", repo) {
+		prints[fingerprint(t, id, "--repo", repo)] = true
+	}
+	if len(prints) != 1 {
+		t.Errorf("the snapshots differ: %v", prints)
+	}
+	for i, gate := range c.gates {
+		if n := gate.refused.Load(); n > 0 {
+			t.Errorf("%d connections came to the announced address of node %d", n, i)
+		}
+	}
+	c.seed(t, repo)
+	c.replay(t, repo)
 
 	// Each of the three is needed.
 	take := func(args ...string) outcome {
@@ -131,28 +162,73 @@ func TestLockedDown(t *testing.T) {
 		return slotark(t, "", append([]string{"snapshot", "--repo", repo, "--node", c.Addrs()[0]}, args...)...)
 	}
 	ca, _, _ := c.CertFiles()
-	take(c.args...).want(t, exitRefused, "connection refused")
+	take(c.args...).want(t, exitRefused, "the node closed the connection", "map them")
 	take("--user", "backup", "--password-file", c.file, "--tls-ca", ca, "--nat", c.nat).want(t, exitFailed, "client certificate")
 	take(append(c.args[4:len(c.args):len(c.args)], "--nat", c.nat)...).want(t, exitFailed, "wants a password")
 }
 
-// lockedTargets are six empty nodes of the same kind.
-func lockedTargets(t *testing.T, c *lockedDown) []string {
+// server starts an empty or a seeded node of the same kind.
+func (l *lockedDown) server(t *testing.T, dir string, port int, announce redisproc.Announce, args ...string) {
 	t.Helper()
-	ca, cert, key := c.CertFiles()
-	var targets []string
-	for range 6 {
-		p, err := redisproc.Start(t.Context(), redisproc.Options{
-			Dir: t.TempDir(), Password: password, Config: lockedLines(), TLS: &redisproc.TLS{CA: ca, Cert: cert, Key: key, Client: c.Access().TLS},
-			Args: append([]string{"--cluster-enabled", "yes", "--save", "", "--appendonly", "no", "--cluster-node-timeout", "2000"}, lockedArgs...),
-		})
-		if err != nil {
+	ca, cert, key := l.CertFiles()
+	p, err := redisproc.Start(t.Context(), redisproc.Options{
+		Dir: dir, Port: port, Announce: announce, Password: password, Config: lockedLines(), TLS: &redisproc.TLS{CA: ca, Cert: cert, Key: key, Client: l.Access().TLS},
+		Args: slices.Concat([]string{"--cluster-enabled", "yes", "--save", "", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"}, lockedArgs, args),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Kill() })
+}
+
+// seed restores the newest snapshot from its append-only files into folders, and
+// compares what servers make of them.
+func (l *lockedDown) seed(t *testing.T, repo string) {
+	t.Helper()
+	ports, err := redisproc.FreePorts("127.0.0.1", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addrs []string
+	for _, port := range ports {
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
+	}
+	dir := filepath.Join(t.TempDir(), "seeded")
+	slotark(t, "", "restore", "latest", "--from-aof", "--repo", repo, "--to-dir", dir, "--at", strings.Join(addrs, ",")).
+		want(t, exitDone, "--appendonly yes --aof-load-truncated no")
+	folders, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(folders) != len(ports) {
+		t.Fatalf("folders %v, %v", folders, err)
+	}
+	for i, folder := range folders {
+		l.server(t, folder, ports[i], redisproc.Announce{Host: "127.0.0.1"}, "--appendonly", "yes", "--aof-load-truncated", "no")
+	}
+	awaitWhole(t, l.Access(), addrs)
+	slotark(t, "", append([]string{"verify", "latest", "--live", "--repo", repo, "--node", addrs[0]}, l.args...)...).want(t, exitDone, "equal: 2,000 keys")
+}
+
+// replay restores the newest snapshot from its append-only files into six empty
+// nodes of the same kind, at the addresses that they announce. Their user may run
+// every command, for such files may hold any.
+func (l *lockedDown) replay(t *testing.T, repo string) {
+	t.Helper()
+	ports, err := redisproc.FreePorts("127.0.0.1", 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var to, nat []string
+	for _, port := range ports {
+		gate := newGate(t, port)
+		l.server(t, t.TempDir(), port, announcedAt(gate, port), "--appendonly", "no")
+		node := l.Access().Open(fmt.Sprintf("127.0.0.1:%d", port))
+		_, err := node.Do(t.Context(), "ACL", "SETUSER", "backup", "+@all")
+		if err := errors.Join(err, node.Close()); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = p.Kill() })
-		targets = append(targets, p.Addr())
+		to, nat = append(to, gate.addr), append(nat, gate.addr+"="+node.Addr())
 	}
-	return targets
+	args := append([]string{"restore", "latest", "--from-aof", "--repo", repo, "--to", strings.Join(to, ","), "--nat", strings.Join(nat, ",")}, l.args...)
+	slotark(t, "", args...).want(t, exitDone, "equal: 2,000 keys")
 }
 
 // TestPasswordRotates changes the backup user's password while serve runs: its
