@@ -7,7 +7,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +20,7 @@ import (
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/internal/redisproc"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/snapshot"
@@ -151,6 +156,7 @@ func TestReplaySets(t *testing.T) {
 		}
 	}
 	var last *catalog.Snapshot
+	taken := map[string]*catalog.Snapshot{}
 	for _, form := range []struct {
 		name string
 		make func()
@@ -168,6 +174,7 @@ func TestReplaySets(t *testing.T) {
 			form.make()
 			expires := s.past(t, s.Nodes[0])
 			last = s.take(t)
+			taken[form.name] = last
 			gone(s.Addrs()[0], expires)
 			r, addrs, err := replay(t, last)
 			wantEqual(t, r, err)
@@ -182,6 +189,17 @@ func TestReplaySets(t *testing.T) {
 		r, _, err := replay(t, s.asOneFile(t, last, nil))
 		wantEqual(t, r, err)
 	})
+	// One that begins with a dump, as aof-use-rdb-preamble made it from 4.0 on, and
+	// one of commands alone.
+	for _, form := range []string{"a dump", "commands"} {
+		t.Run("one file of "+form+", seeded", func(t *testing.T) {
+			one := s.asOneFile(t, taken[form], nil)
+			if f := one.Manifest.Shards[0].AOF.Files[0]; (f.DumpBytes > 0) != (form == "a dump") {
+				t.Fatalf("of its file %d bytes are a dump", f.DumpBytes)
+			}
+			seedOneFile(t, one)
+		})
+	}
 	t.Run("what is not the shard's", func(t *testing.T) {
 		foreign := keyIn(s.Nodes[1], "foreign")
 		r, _, err := replay(t, s.asOneFile(t, last, cluster.AppendCommand(cluster.AppendCommand(nil, "SET", foreign, "x"), "INCR", foreign)))
@@ -202,6 +220,39 @@ func TestReplaySets(t *testing.T) {
 			requireEmpty(t, addrs)
 		}
 	})
+}
+
+// seedOneFile seeds folders from a snapshot whose first shard's set is one file,
+// starts servers there, which take it for what it is, and compares.
+func seedOneFile(t *testing.T, s *catalog.Snapshot) {
+	t.Helper()
+	at := freeAddrs(t, 2)
+	result, err := restore.Run(t.Context(), restore.Options{Snapshot: s, ToDir: filepath.Join(t.TempDir(), "new"), At: at, Access: access(), AOF: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(result.Folders[0].Path, "appendonly.aof")); err != nil || !strings.Contains(result.Folders[0].Start, "--appendonly yes --aof-load-truncated no") {
+		t.Errorf("%v; it is started with %s", err, result.Folders[0].Start)
+	}
+	for i, f := range result.Folders {
+		_, port, err := net.SplitHostPort(at[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		number, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		startNode(t, redisproc.Options{Dir: f.Path, Port: number, Password: password, Args: append(clusterArgs(), "--appendonly", "yes", "--aof-load-truncated", "no")})
+	}
+	clustertest.Eventually(t, time.Minute, func(ctx context.Context) error {
+		_, err := cluster.Discover(ctx, access(), at)
+		return err
+	})
+	comparison, err := verify.CompareLive(t.Context(), verify.CompareOptions{Snapshot: s, Access: access(), Seeds: at})
+	if err != nil || !comparison.Equal() || comparison.Keys == 0 {
+		t.Errorf("%v: %+v", err, comparison)
+	}
 }
 
 // asOneFile stores another snapshot, with the same dumps, whose first shard's set
