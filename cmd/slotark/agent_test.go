@@ -207,11 +207,19 @@ type counted struct {
 
 func newCounted(t *testing.T, to string) *counted {
 	t.Helper()
-	return newWay(t, to, func(string) bool { return true })
+	return newWay(t, to, anybody, handOn)
 }
 
-// newWay is a way for those alone who come from a host that is admitted.
-func newWay(t *testing.T, to string, admits func(host string) bool) *counted {
+func anybody(string) bool { return true }
+
+func handOn(server io.Writer, p []byte) error {
+	_, err := server.Write(p)
+	return err
+}
+
+// newWay is a way for those alone who come from a host that is admitted, on
+// which pass hands on what they say.
+func newWay(t *testing.T, to string, admits func(host string) bool, pass func(server io.Writer, p []byte) error) *counted {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -242,9 +250,12 @@ func newWay(t *testing.T, to string, admits func(host string) bool) *counted {
 				continue
 			}
 			context.AfterFunc(ctx, func() { near.Close(); far.Close() }) // who still speaks must not keep the test
-			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+			for _, way := range []func() (int64, error){
+				func() (int64, error) { return io.Copy(near, far) },
+				func() (int64, error) { return io.Copy(passing{far, pass}, near) },
+			} {
 				all.Go(func() {
-					n, _ := io.Copy(pair[0], pair[1])
+					n, _ := way()
 					c.bytes.Add(n)
 					near.Close()
 					far.Close()
@@ -255,12 +266,26 @@ func newWay(t *testing.T, to string, admits func(host string) bool) *counted {
 	return c
 }
 
+// passing is a writer whose bytes somebody hands on.
+type passing struct {
+	server io.Writer
+	pass   func(server io.Writer, p []byte) error
+}
+
+func (w passing) Write(p []byte) (int, error) {
+	if err := w.pass(w.server, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 // TestAgents takes a snapshot through agents, into a folder and an S3 server, and
 // one without. They are equal, and of the first no dump has crossed the
 // coordinator, whose every connection is counted.
 func TestAgents(t *testing.T) {
 	c := filled(t, clustertest.Options{Primaries: 3}, dataset.Options{Keys: 3000, Seed: 41})
-	fillLargeRandom(t, c, 200)
+	const large = 200
+	fillLargeRandom(t, c, large)
 	tr := newTrust(t)
 	region := s3test.Start(t)
 	bucket := region.Bucket(t, "agents")
@@ -302,7 +327,13 @@ func TestAgents(t *testing.T) {
 	if crossed == 0 || crossed*10 > stored {
 		t.Errorf("%d bytes crossed the coordinator, of %d that were stored", crossed, stored)
 	}
-	slotark(t, password, slices.Concat([]string{"snapshot", "--recipient", recipient}, node, direct)...).want(t, exitDone, "by bgsave")
+	// At a rate, which is one of each node: the wide margin is for what comes at once.
+	const perSecond = 4 << 20
+	began, least := time.Now(), time.Duration(large/len(c.Nodes)*largeValue)*time.Second/perSecond*3/4
+	slotark(t, password, slices.Concat([]string{"snapshot", "--recipient", recipient, "--node-bandwidth", "4MiB"}, node, direct)...).want(t, exitDone, "by bgsave")
+	if took := time.Since(began); took < least || least < time.Second {
+		t.Errorf("at %d bytes a second it took %s, want %s at least", perSecond, took, least)
+	}
 	ids := idsOf(t, direct...)
 	if len(ids) != 3 {
 		t.Fatalf("there are %v", ids)

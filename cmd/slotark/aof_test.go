@@ -486,36 +486,3 @@ func TestKilledAOF(t *testing.T) {
 		t.Errorf("left are %v", leftFolders())
 	}
 }
-
-// TestKilledAOFAtMoments kills a snapshot at moments from its start to its end:
-// after the next run each node has its own settings, and nothing is left.
-func TestKilledAOFAtMoments(t *testing.T) {
-	c := newAOFCluster(t)
-	want := settingsOf(t, c)
-	repo := filepath.Join(t.TempDir(), "repo")
-	take := []string{"snapshot", "--aof", "--node", c.Addrs()[0], "--repo", repo}
-	began := time.Now()
-	slotark(t, password, take...).want(t, exitDone)
-	length := time.Since(began)
-	for _, after := range moments(length, 7) {
-		killed := signalled(t, after, syscall.SIGKILL, take...).code == -1
-		slotark(t, password, take...).want(t, exitDone)
-		wantSettings(t, c, want)
-		var left []string
-		for _, node := range c.Nodes {
-			more, err := filepath.Glob(filepath.Join(node.Proc.Dir(), ".slotark-aof-*"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			left = slices.Concat(left, more)
-		}
-		if len(left) > 0 {
-			t.Errorf("killed (%t) after %s, the next run left %v", killed, after, left)
-		}
-	}
-	// An interruption puts everything back by itself.
-	for _, after := range moments(length, 3) {
-		signalled(t, after, syscall.SIGINT, take...)
-		wantSettings(t, c, want)
-	}
-}

@@ -55,7 +55,7 @@ const nodesHost = "127.0.0.2"
 // everybody else is turned away, and counted.
 func newGate(t *testing.T, port int) *counted {
 	t.Helper()
-	return newWay(t, fmt.Sprintf("127.0.0.1:%d", port), func(from string) bool { return from == nodesHost })
+	return newWay(t, fmt.Sprintf("127.0.0.1:%d", port), func(from string) bool { return from == nodesHost }, handOn)
 }
 
 // announcedAt is a gate as its node announces it.
