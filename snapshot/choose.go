@@ -44,18 +44,20 @@ type Chosen struct {
 	Address  string
 	Role     cluster.Role
 	LagBytes int64  // behind its primary, for a replica
-	Why      string // why it is the primary though there are replicas; else empty
+	Why      string // why it is this node though another was to be expected; else empty
+	Way      string // of a plan: how its dump would be had, as a snapshot's manifest names it; else empty
 }
 
 // String is the node for a person: "10.0.1.13:6379 (replica, 12 bytes behind)".
 func (c Chosen) String() string {
-	switch {
-	case c.LagBytes > 0:
-		return fmt.Sprintf("%s (%s, %d bytes behind)", c.Address, c.Role, c.LagBytes)
-	case c.Why != "":
-		return fmt.Sprintf("%s (%s: %s)", c.Address, c.Role, c.Why)
+	text := string(c.Role)
+	if c.LagBytes > 0 {
+		text += fmt.Sprintf(", %d bytes behind", c.LagBytes)
 	}
-	return fmt.Sprintf("%s (%s)", c.Address, c.Role)
+	if c.Why != "" {
+		text += ": " + c.Why
+	}
+	return fmt.Sprintf("%s (%s)", c.Address, text)
 }
 
 // choose picks for each shard that owns slots the healthy replica that is
@@ -98,13 +100,35 @@ func candidates(shard cluster.Shard, o Options) ([]choice, error) {
 		return cmp.Or(cmp.Compare(a.lag, b.lag), cmp.Compare(a.source.ID, b.source.ID))
 	})
 	if o.Replicas != ReplicasRequire {
-		return append(fit, primary), nil
+		fit = append(fit, primary)
 	}
 	if len(fit) == 0 {
 		return nil, hint.Refuse(fmt.Errorf("shard %s: no replica can give its dump: %s", shard.Slots, cmp.Or(primary.why, "it has none")),
 			"mend the replica, let it be further behind (--max-lag), or let primaries give dumps too: --replicas prefer")
 	}
+	if o.Collect == CollectAgent {
+		return withAgents(fit, o.Agents), nil
+	}
 	return fit, nil
+}
+
+// withAgents are those of some nodes that an agent is beside, and the first says
+// which better one is not taken for want of one. Where there is none they stay
+// as they are: what is missing is named when they are asked.
+func withAgents(fit []choice, agents map[string]Agent) []choice {
+	var with []choice
+	for _, c := range fit {
+		if agents[c.source.Addr] != nil {
+			with = append(with, c)
+		}
+	}
+	if len(with) == 0 {
+		return fit
+	}
+	if passed := fit[0].source; passed.ID != with[0].source.ID {
+		with[0].why = fmt.Sprintf("%s %s has no agent", passed.Role, passed.Addr)
+	}
+	return with
 }
 
 // next is the node for another try: the first one once more, unless that is

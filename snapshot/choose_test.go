@@ -12,6 +12,9 @@ import (
 	"github.com/slotark/slotark/internal/slot"
 )
 
+// noAgent is named and never asked.
+type noAgent struct{ Agent }
+
 func TestChoose(t *testing.T) {
 	replica := func(id string, change func(*cluster.Member)) cluster.Member {
 		m := cluster.Member{ID: id, Addr: id, Role: cluster.RoleReplica, Reachable: true, LinkUp: true, Offset: 1000}
@@ -41,6 +44,12 @@ func TestChoose(t *testing.T) {
 		"without its primary":       {replicas: []cluster.Member{replica("a", func(m *cluster.Member) { m.LinkUp = false })}, want: "primary", why: "replica a has lost its primary"},
 		"long silent":               {replicas: []cluster.Member{replica("a", func(m *cluster.Member) { m.LastIO = 16 * time.Second })}, want: "primary", why: "replica a has not heard from its primary for 16s"},
 		"a fit one beside an unfit": {replicas: []cluster.Member{replica("a", func(m *cluster.Member) { m.LinkUp = false }), replica("b", nil)}, want: "b"},
+		"one with an agent": {replicas: []cluster.Member{replica("a", nil), replica("b", func(m *cluster.Member) { m.Offset = 990 })},
+			options: Options{Collect: CollectAgent, Agents: map[string]Agent{"b": noAgent{}}}, want: "b", lag: 10, why: "replica a has no agent"},
+		"the primary has the agent": {replicas: []cluster.Member{replica("a", nil)}, options: Options{Collect: CollectAgent, Agents: map[string]Agent{"primary": noAgent{}}},
+			want: "primary", why: "replica a has no agent"},
+		"nobody has an agent":       {replicas: []cluster.Member{replica("a", nil)}, options: Options{Collect: CollectAgent}, want: "a"},
+		"auto needs no agent":       {replicas: []cluster.Member{replica("a", nil), replica("b", nil)}, options: Options{Agents: map[string]Agent{"b": noAgent{}}}, want: "a"},
 		"primaries are asked for":   {replicas: []cluster.Member{replica("a", nil)}, options: Options{Replicas: ReplicasNever}, want: "primary"},
 		"replicas alone":            {replicas: []cluster.Member{replica("a", nil)}, options: Options{Replicas: ReplicasRequire}, want: "a"},
 		"replicas alone, and none":  {options: Options{Replicas: ReplicasRequire}, refused: "it has none"},

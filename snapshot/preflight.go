@@ -29,9 +29,7 @@ func Examine(ctx context.Context, o Options) (*Examination, error) {
 	}
 	report.Add(r.agents(ctx, report.Sources))
 	e := &Examination{Report: report}
-	for _, c := range r.choices {
-		e.Plan = append(e.Plan, c.chosen())
-	}
+	e.Plan = r.plan(report.Sources)
 	return e, nil
 }
 
@@ -64,7 +62,7 @@ func (r *run) preflight(ctx context.Context, advice bool) (*preflight.Report, er
 		way = preflight.Agent
 	}
 	report, err := preflight.Run(ctx, preflight.Options{
-		Access: r.Access, Seeds: r.Seeds, Way: way, MaxLag: r.MaxLag, Advice: advice,
+		Access: r.Access, Seeds: r.Seeds, Way: way, MaxLag: r.MaxLag, Advice: advice, Settings: r.Settings != SettingsNone,
 		Sources: func(ctx context.Context, topology *cluster.Topology) (_ []preflight.Source, err error) {
 			if r.choices, err = choose(topology, r.Options); err != nil {
 				return nil, err
@@ -80,6 +78,26 @@ func (r *run) preflight(ctx context.Context, advice bool) (*preflight.Report, er
 		r.warnings = append(r.warnings, manifest.Finding{Code: f.Code, Severity: string(f.Severity), Subject: f.Subject, Detail: f.Detail})
 	}
 	return report, nil
+}
+
+// planned is what a dry run comes to.
+func (r *run) planned(sources []preflight.Source) *Result {
+	result := r.result(r.manifest(nil))
+	result.Plan = r.plan(sources)
+	return result
+}
+
+// plan is which node would give each shard's dump, and how.
+func (r *run) plan(sources []preflight.Source) []Chosen {
+	var plan []Chosen
+	for i, c := range r.choices {
+		chosen := c.chosen()
+		if i < len(sources) {
+			chosen.Way = wayOf(sources[i].Way)
+		}
+		plan = append(plan, chosen)
+	}
+	return plan
 }
 
 // sources are the chosen nodes, each with the way by which its dump comes out.
@@ -98,6 +116,19 @@ func (r *run) sources(ctx context.Context) []preflight.Source {
 		sources = append(sources, source)
 	}
 	return sources
+}
+
+// wayOf is a way of the preflight as manifests name it. How an agent collects is
+// its own to say.
+func wayOf(way preflight.Way) string {
+	switch way {
+	case preflight.Folder:
+		return CollectBgsave
+	case preflight.Agent:
+		return CollectAgent
+	default:
+		return CollectStream
+	}
 }
 
 // byFolder tells whether a node's dump is read from its data folder: where that

@@ -32,6 +32,9 @@ func (r *run) keepSettings(ctx context.Context) error {
 		Secrets: r.Settings == SettingsFull || r.Settings == SettingsAuto && encrypted,
 	})
 	r.about = findings
+	if r.Settings == SettingsAuto { // with public nobody asked for them
+		r.withheld = settings.Withheld(read)
+	}
 	text, err := manifest.EncodeSettings(read)
 	if err != nil {
 		r.about = append(r.about, manifest.Finding{Code: "settings-unread", Severity: "warning", Subject: "settings", Detail: "not stored: " + err.Error()})

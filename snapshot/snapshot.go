@@ -75,6 +75,7 @@ type Result struct {
 	Plan     []Chosen           // the node that gives each shard's dump, by first slot
 	Outcomes []mirror.Outcome   // one for each store, the primary first; none of a dry run
 	Warnings []string           // what did not stop the snapshot
+	Withheld []string           // secrets that its settings lack, as they would be kept only where they are encrypted
 	Elapsed  time.Duration
 }
 
@@ -125,7 +126,7 @@ func Take(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 	if o.DryRun {
-		return run.result(run.manifest(nil)), nil
+		return run.planned(found.Sources), nil
 	}
 
 	// The stores, before any node is asked to work.
@@ -190,6 +191,7 @@ type run struct {
 	delivered deliveries         // by agents
 	kept      manifest.File      // the settings; the zero value where there are none
 	about     []manifest.Finding // what is to be said of the settings
+	withheld  []string           // secrets that they lack
 	recorded  map[string]string  // node id → its own value of collect.RewriteSetting, as the repository has it
 
 	mu    sync.Mutex
@@ -263,7 +265,7 @@ func (r *run) explain(ctx context.Context, err error) error {
 }
 
 func (r *run) result(m *manifest.Manifest) *Result {
-	result := &Result{Manifest: m, Elapsed: r.Now().Sub(r.started)}
+	result := &Result{Manifest: m, Withheld: r.withheld, Elapsed: r.Now().Sub(r.started)}
 	for _, c := range r.choices {
 		result.Plan = append(result.Plan, c.chosen())
 	}

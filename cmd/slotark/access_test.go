@@ -46,6 +46,7 @@ func TestListedRights(t *testing.T) {
 		t.Helper()
 		return slotark(t, "", append(args, "--user", user, "--password-file", file, "--tls-ca", ca, "--node", c.Addrs()[0], "--repo", repo)...)
 	}
+	as("streamer", "snapshot", "--collect", "stream", "--dry-run").want(t, exitDone, "by stream", "Nothing was saved")
 	as("streamer", "snapshot", "--collect", "stream").want(t, exitDone, "2,000 keys", "by stream", "User streamer may not read them: give it "+settingsRights)
 	if o := as("keeper", "snapshot", "--collect", "stream").want(t, exitDone, "2,000 keys"); strings.Contains(o.stderr, "may not read") {
 		t.Errorf("with all rights something is not stored: %s", o.stderr)
@@ -65,8 +66,10 @@ func TestListedRights(t *testing.T) {
 		wantFailure(t, exitRefused, "user saver lacks +replconf +psync +sync", "ACL SETUSER saver "+streamRights)
 	as("streamer", "snapshot", "--collect", "bgsave").
 		wantFailure(t, exitRefused, "user streamer lacks +bgsave +config|get", "ACL SETUSER streamer "+bgsaveRights)
-	as("streamer", "doctor", "--collect", "stream").want(t, exitDone, "is ready for a snapshot", "CONFIG GET is refused")
-	as("saver", "doctor", "--collect", "bgsave").want(t, exitDone, "is ready for a snapshot", "by bgsave")
+	as("streamer", "doctor", "--collect", "stream").want(t, exitFindings, "is ready for a snapshot", "[unseen]", "[settings-rights]", "ACL SETUSER streamer "+settingsRights+"\n")
+	as("streamer", "doctor", "--collect", "stream", "--keep-settings", "none").want(t, exitDone, "is ready for a snapshot")
+	as("keeper", "doctor", "--collect", "stream").want(t, exitDone, "is ready for a snapshot")
+	as("saver", "doctor", "--collect", "bgsave").want(t, exitFindings, "is ready for a snapshot", "by bgsave", "+acl|list +module|list +function|list")
 	as("saver", "doctor", "--collect", "stream").want(t, exitRefused, "is NOT ready", "ACL SETUSER saver "+streamRights+"\n")
 	as("saver", "snapshot", "--aof").want(t, exitFailed, "run CONFIG SET on", "+config|set").wantOneLine(t)
 }

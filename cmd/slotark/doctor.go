@@ -12,6 +12,7 @@ import (
 )
 
 func newDoctorCommand(a *app) *cobra.Command {
+	advise := false
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say whether a snapshot could be taken, and what is not as it should be",
@@ -26,7 +27,8 @@ Nothing is changed and no node has to work. Rights are tried: commands that the
 user may not run show in the nodes' ACL LOG. What a finding is and when it is
 found: docs/doctor.md.
 
-Exit status 0 means ready, whatever advice there is; 3 ready, with warnings; 13
+Errors and warnings come first, with what to do about each; advice is one line
+each, and with --advice in full. Exit status 0 means ready, whatever advice there is; 3 ready, with warnings; 13
 that a snapshot would be refused.
 ` + exitStatus,
 		Example: `  slotark doctor --node 10.0.1.10:6379
@@ -38,9 +40,10 @@ that a snapshot would be refused.
 			if err != nil {
 				return err
 			}
-			return a.printExaminationOf(name, examination)
+			return a.printExaminationOf(name, examination, advise)
 		},
 	}
+	cmd.Flags().BoolVar(&advise, "advice", false, "say of each piece of advice, too, what to do")
 	a.addCaptureFlags(cmd.Flags())
 	return cmd
 }
@@ -93,8 +96,8 @@ type doctorMessage struct {
 }
 
 // printExaminationOf prints the answer first, and then each finding with what to
-// do about it.
-func (a *app) printExaminationOf(name string, e *snapshot.Examination) error {
+// do about it; of advice that only if it is to be said in full.
+func (a *app) printExaminationOf(name string, e *snapshot.Examination, advise bool) error {
 	m := doctorMessage{
 		Type: "doctor", Cluster: name, Errors: len(e.Of(preflight.Error)), Warnings: len(e.Of(preflight.Warning)),
 		Infos: len(e.Of(preflight.Info)), Sources: []sourceMessage{},
@@ -109,7 +112,7 @@ func (a *app) printExaminationOf(name string, e *snapshot.Examination) error {
 		}
 	}
 	for _, p := range e.Plan {
-		m.Sources = append(m.Sources, sourceMessage{p.Slots.String(), p.Address, string(p.Role), p.LagBytes})
+		m.Sources = append(m.Sources, sourceMessage{p.Slots.String(), p.Address, string(p.Role), p.LagBytes, p.Way})
 	}
 	if a.json {
 		for _, f := range e.Findings {
@@ -118,6 +121,7 @@ func (a *app) printExaminationOf(name string, e *snapshot.Examination) error {
 		a.emit(m)
 	} else {
 		a.printDiagnosis(m, e)
+		a.printFindings(e.Findings, advise)
 	}
 	switch {
 	case m.Errors > 0:
@@ -160,19 +164,29 @@ func (a *app) printDiagnosis(m doctorMessage, e *snapshot.Examination) {
 		fmt.Fprintln(a.stdout, "  "+strings.Join(facts, ", "))
 	}
 	var rows [][]string
-	for i, p := range e.Plan {
-		row := []string{"  shard " + p.Slots.String(), "from " + p.String()}
-		if i < len(e.Sources) {
-			row = append(row, "by "+string(e.Sources[i].Way))
-		}
-		rows = append(rows, row)
+	for _, p := range e.Plan {
+		rows = append(rows, []string{"  shard " + p.Slots.String(), "from " + p.String(), "by " + p.Way})
 	}
 	fmt.Fprint(a.stdout, table(rows))
-	if len(e.Findings) > 0 {
+}
+
+// printFindings prints the findings, errors first.
+func (a *app) printFindings(findings []preflight.Finding, advise bool) {
+	if len(findings) > 0 {
 		fmt.Fprintln(a.stdout)
 	}
-	for _, f := range e.Findings {
-		a.printFinding(severityWords[f.Severity], fmt.Sprintf("%s [%s]", f, f.Code), f.Advice)
+	brief := false
+	for _, f := range findings {
+		word := severityWords[f.Severity]
+		if f.Severity != preflight.Info || advise {
+			a.printFinding(word, fmt.Sprintf("%s [%s]", f, f.Code), f.Advice)
+			continue
+		}
+		brief = true
+		fmt.Fprintln(a.stdout, shortened(fmt.Sprintf("  %-7s  [%s] %s", word, f.Code, f), lineWidth))
+	}
+	if brief {
+		fmt.Fprintln(a.stdout, "\nslotark doctor --advice says what to do about these; no snapshot needs it.")
 	}
 }
 

@@ -32,7 +32,7 @@ func TestDoctor(t *testing.T) {
 	// Well, but for advice: the answer stands first, nothing on stderr, and no
 	// repository was made.
 	o := doctor("--repo", repo).want(t, exitDone, "3 shards, 6 nodes, Redis ", "16384 of 16384 slots", "shard 0-5460", "by bgsave",
-		"[one-host]", "[no-persistence]", "[node-timeout]", "[no-repository]", "-> ")
+		"advice   [one-host] ", "advice   [no-persistence] ", "[node-timeout]", "[no-repository]", "doctor --advice")
 	if !strings.HasPrefix(o.stdout, "default is ready for a snapshot: ") || o.stderr != "" {
 		t.Errorf("stdout %s\nstderr %s", o.stdout, o.stderr)
 	}
@@ -41,6 +41,10 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("a long line: %q", line)
 		}
 	}
+	if n := strings.Count(o.stdout, "\n"); n > 20 || strings.Contains(o.stdout, "-> ") {
+		t.Errorf("%d lines of a cluster that is well:\n%s", n, o.stdout)
+	}
+	doctor("--advice").want(t, exitDone, "-> Spread the nodes", "[no-persistence]")
 	if _, err := os.Stat(repo); err == nil {
 		t.Error("doctor made the repository")
 	}

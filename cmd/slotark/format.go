@@ -55,6 +55,18 @@ func width(text string) int {
 // has, unless told otherwise.
 const lineWidth = 80
 
+// shortened is a text in so many cells at most.
+func shortened(text string, most int) string {
+	if width(text) <= most {
+		return text
+	}
+	runes := []rune(text)
+	for len(runes) > 0 && width(string(runes))+1 > most {
+		runes = runes[:len(runes)-1]
+	}
+	return strings.TrimRight(string(runes), " ") + "…"
+}
+
 // headLine is the first line of what is said of a thing: its name and facts,
 // these in lines of their own where one is not enough.
 func headLine(name string, facts []string) string {

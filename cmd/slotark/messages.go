@@ -45,7 +45,8 @@ type snapshotMessage struct {
 	Sources  []sourceMessage `json:"sources"`
 	Stores   []storeMessage  `json:"stores"`
 	Warnings []string        `json:"warnings,omitempty"`
-	AOF      bool            `json:"aof,omitempty"` // it holds the append-only files of every shard
+	AOF      bool            `json:"aof,omitempty"`      // it holds the append-only files of every shard
+	Withheld []string        `json:"withheld,omitempty"` // secrets that its settings lack, for nothing encrypts them
 }
 
 type sourceMessage struct {
@@ -53,6 +54,7 @@ type sourceMessage struct {
 	Address  string `json:"address"`
 	Role     string `json:"role"`
 	LagBytes int64  `json:"lag_bytes"`
+	Collect  string `json:"collect,omitempty"` // of a plan
 }
 
 func newSnapshotMessage(r *snapshot.Result, dryRun bool) snapshotMessage {
@@ -60,13 +62,13 @@ func newSnapshotMessage(r *snapshot.Result, dryRun bool) snapshotMessage {
 	msg := snapshotMessage{
 		Type: "snapshot", DryRun: dryRun, Cluster: m.Cluster, Keys: m.Keys(), Bytes: m.Bytes(), Slots: r.Slots(),
 		Skew: catalog.Seconds(m.Skew()), Elapsed: catalog.Seconds(r.Elapsed), Warnings: r.Warnings,
-		Sources: []sourceMessage{}, AOF: m.HasAOF(),
+		Sources: []sourceMessage{}, AOF: m.HasAOF(), Withheld: r.Withheld,
 	}
 	if !dryRun {
 		msg.ID = m.ID
 	}
 	for _, p := range r.Plan {
-		msg.Sources = append(msg.Sources, sourceMessage{p.Slots.String(), p.Address, string(p.Role), p.LagBytes})
+		msg.Sources = append(msg.Sources, sourceMessage{p.Slots.String(), p.Address, string(p.Role), p.LagBytes, p.Way})
 	}
 	msg.Stores = outcomeMessages(r.Outcomes)
 	return msg

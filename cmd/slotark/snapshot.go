@@ -118,7 +118,9 @@ func (a *app) printSnapshot(r *snapshot.Result, dryRun bool) {
 	rows := [][]string{}
 	for i, p := range r.Plan {
 		row := []string{"  shard " + p.Slots.String(), p.String()}
-		if !dryRun {
+		if dryRun {
+			row = append(row, "by "+p.Way)
+		} else {
 			s := m.Shards[i]
 			row = append(row, "by "+s.Source.Collect, human.Size(s.Dump.Content().Bytes), human.Count(s.Dump.Keys)+" keys")
 			if s.AOF != nil {
@@ -138,6 +140,9 @@ func (a *app) printSnapshot(r *snapshot.Result, dryRun bool) {
 	fmt.Fprintf(a.stdout, "\nsnapshot %s is whole: %s keys in %d slots, %s, skew %s, in %s\n", m.ID,
 		human.Count(m.Keys()), r.Slots(), human.Size(m.Bytes()), human.Duration(m.Skew()), human.Duration(r.Elapsed))
 	fmt.Fprintf(a.stdout, "  %s   %s\n", storeLine(r), sealLine(m.Seal))
+	if len(r.Withheld) > 0 {
+		fmt.Fprint(a.stdout, wrapped(fmt.Sprintf("settings without %s: they are kept where the snapshot is encrypted (--recipient), or with --keep-settings full", human.List(r.Withheld)), "  "))
+	}
 	for _, o := range r.Outcomes {
 		if o.Err != nil {
 			fmt.Fprintf(a.stderr, "slotark: warning: %s does not have this snapshot: %s\n", o.Name, oneLine(o.Err))

@@ -51,6 +51,7 @@ var rules = map[string]rule{
 	"no-source":        {Error, true, ""},
 	"no-agent":         {Error, true, "Start slotark agent beside that node and name it: --agent HOST:PORT=https://HOST:PORT; or let --collect auto take another way."},
 	"rights-elsewhere": {Warning, false, ""},
+	"settings-rights":  {Warning, false, ""}, // a snapshot tells it itself
 	"disk-full":        {Warning, true, "Free some of that disk: its save will fail, and another node of the shard is asked; or collect over the wire, from nodes with repl-diskless-sync yes: --collect stream."},
 	"disk-room":        {Warning, true, "Free some of that disk before its data grows."},
 	"save-failed":      {Warning, true, "Look at its log: most often its disk is full, its folder cannot be written, or fork had no memory."},

@@ -31,6 +31,7 @@ type node struct {
 	settings map[string]string // those that were asked for and could be seen
 	missing  []string          // ACL rules that the user lacks, of those that way takes
 	off      []string          // commands that way takes and the server has not
+	unkept   []string          // ACL rules that the user lacks, of those that keeping the settings takes
 	unseen   bool              // the settings may not be read
 	open     bool              // it answers whoever has no password
 	here     bool              // it runs on this machine
@@ -72,7 +73,7 @@ func (o Options) gather(ctx context.Context, topology *cluster.Topology, sources
 // probe asks a node, of which little is known, for its rights alone.
 func (o Options) probe(ctx context.Context, member cluster.Member, way Way) *node {
 	n := &node{Member: member, way: way, info: cluster.Info{}}
-	o.try(ctx, n, append(slices.Clone(looking), taking[way]...), nil)
+	o.try(ctx, n, append(slices.Clone(looking), taking[way]...), nil, nil)
 	return n
 }
 
@@ -91,7 +92,11 @@ func (o Options) ask(ctx context.Context, n *node) {
 	case n.source != nil && n.way == Folder:
 		names = []string{"dir", "dbfilename"}
 	}
-	o.try(ctx, n, wanted, names)
+	var kept []right
+	if o.Advice && o.Settings {
+		kept = keeping
+	}
+	o.try(ctx, n, wanted, names, kept)
 	n.here = o.machine.runs(o.Access, n)
 	if o.Advice {
 		n.open = o.opens(ctx, n.Addr)
@@ -100,7 +105,7 @@ func (o Options) ask(ctx context.Context, n *node) {
 
 // try asks in one round trip for INFO, settings, and whether the user has rights.
 // INFO comes first: its long reply is what PSYNC stumbles over.
-func (o Options) try(ctx context.Context, n *node, wanted []right, names []string) {
+func (o Options) try(ctx context.Context, n *node, wanted []right, names []string, kept []right) {
 	commands := [][]any{{"INFO"}}
 	var asked []right
 	for _, r := range wanted {
@@ -112,6 +117,9 @@ func (o Options) try(ctx context.Context, n *node, wanted []right, names []strin
 	}
 	for _, name := range names {
 		commands = append(commands, []any{"CONFIG", "GET", name})
+	}
+	for _, r := range kept {
+		commands = append(commands, r.ask)
 	}
 	client := o.Access.Open(n.Addr)
 	defer func() { _ = client.Close() }()
@@ -140,6 +148,11 @@ func (o Options) try(ctx context.Context, n *node, wanted []right, names []strin
 		}
 		if pair, ok := reply.([]any); ok && len(pair) == 2 {
 			n.settings[name] = fmt.Sprint(pair[1])
+		}
+	}
+	for i, r := range kept {
+		if denied, _ := refused(replies[1+len(asked)+len(names)+i]); denied {
+			n.unkept = append(n.unkept, r.rule)
 		}
 	}
 }

@@ -23,6 +23,8 @@ type Options struct {
 	Way    Way
 	MaxLag int64 // bytes that a replica may be behind
 
+	Settings bool // the nodes' settings are to be kept in the snapshot
+
 	// Advice looks for more than concerns a snapshot taken now: at all nodes,
 	// their settings, and good practice.
 	Advice bool
@@ -114,6 +116,7 @@ func (j *judgement) all(topology *cluster.Topology, nodes []*node, o Options, so
 	}
 	j.memory(nodes, o.machine)
 	if o.Advice {
+		j.settings(nodes, o)
 		j.practice(topology, nodes, o, sound)
 	}
 }

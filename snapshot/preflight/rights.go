@@ -42,6 +42,17 @@ var taking = map[Way][]right{
 	},
 }
 
+// keeping are the rights that keeping the nodes' settings takes: without them a
+// snapshot is whole, and lacks these. ACL LIST and MODULE LIST take no argument
+// that could be wrong, so they are asked as they are; nothing is kept of the
+// answer.
+var keeping = []right{
+	{"+config|get", []any{"CONFIG", "GET", "dir"}},
+	{"+acl|list", []any{"ACL", "LIST"}},
+	{"+module|list", []any{"MODULE", "LIST"}},
+	{"+function|list", []any{"FUNCTION", "LIST", "slotark-asks"}},
+}
+
 // askPSYNC is refused twice over: while replies to commands before it wait to be
 // sent ("invalid with pending output"), and for its offset, which is no number
 // (7.0 and later; before, a wrong offset was answered with a full sync, so
@@ -88,6 +99,24 @@ func (j *judgement) rights(nodes []*node, o Options) {
 			j.of("command-off", n.Addr, "the server does not know %s, which collecting by %s takes", human.List(n.off), n.way)
 		}
 	}
+}
+
+// settings judges whether the user may read what a snapshot keeps of the nodes'
+// settings.
+func (j *judgement) settings(nodes []*node, o Options) {
+	var rules []string
+	for _, n := range nodes {
+		if len(n.unkept) == 0 {
+			continue
+		}
+		j.of("settings-rights", n.Addr, "user %s may not read all that a snapshot keeps of its settings: %s", o.Access.User(), strings.Join(n.unkept, " "))
+		for _, rule := range n.unkept {
+			if !slices.Contains(rules, rule) {
+				rules = append(rules, rule)
+			}
+		}
+	}
+	j.advise("settings-rights", "Run on every node, or take snapshots with --keep-settings none: %s", setUser(o.Access.Username, rules))
 }
 
 // missing tells of the rights that a node does not give, if any.

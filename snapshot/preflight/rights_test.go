@@ -90,6 +90,8 @@ func (f *fixture) rightRows(t *testing.T) {
 			t.Errorf("asking made nodes fork: %d, then %d", before, after)
 		}
 	}
+	// What keeping the settings takes, where they are to be kept.
+	f.keepingRows(t)
 	// Another password on one node only.
 	f.grant(t, f.Nodes, Rules(Folder))
 	f.do(t, f.Primaries()[1], "ACL", "SETUSER", "least", "resetpass", ">another")
@@ -103,6 +105,30 @@ func (f *fixture) rightRows(t *testing.T) {
 		t.Errorf("a wrong password: %v", err)
 	}
 	f.all(t, "ACL", "DELUSER", "least")
+}
+
+// keepingRows takes each right away that keeping the settings takes.
+func (f *fixture) keepingRows(t *testing.T) {
+	t.Helper()
+	var rules []string
+	for _, r := range keeping {
+		rules = append(rules, r.rule)
+	}
+	o := f.as(Stream)
+	o.Settings = true
+	f.grant(t, f.Nodes, append(Rules(Stream), rules...))
+	check(t, run(t, o).Findings)
+	for i, rule := range rules {
+		f.grant(t, f.Nodes, append(Rules(Stream), slices.Delete(slices.Clone(rules), i, i+1)...))
+		got := found(t, run(t, o), "settings-rights")
+		if !strings.HasSuffix(got.Detail, ": "+rule) || !strings.HasSuffix(got.Advice, "ACL SETUSER least "+rule) || got.Severity != Warning || len(got.Nodes) != len(f.Nodes) {
+			t.Errorf("without %s: %+v", rule, got)
+		}
+	}
+	caused["settings-rights"] = true
+	quick := o
+	quick.Advice = false // a snapshot says it when it has read them
+	check(t, run(t, quick).Findings)
 }
 
 // children is how often each node has forked.
@@ -212,7 +238,7 @@ func testTableIsComplete(t *testing.T) {
 		if !caused[code] {
 			t.Errorf("no row causes %q", code)
 		}
-		if r.advice == "" && !slices.Contains([]string{"rights", "rights-elsewhere", "unseen", "no-source"}, code) {
+		if r.advice == "" && !slices.Contains([]string{"rights", "rights-elsewhere", "settings-rights", "unseen", "no-source"}, code) {
 			t.Errorf("%q has no advice", code)
 		}
 	}

@@ -13,7 +13,6 @@ import (
 const (
 	codeRights    = "settings-rights"  // the user may not read a part of the settings
 	codeUnread    = "settings-unread"  // a part could not be read for another reason
-	codeWithheld  = "secrets-withheld" // passwords are not stored
 	codeUsers     = "users-differ"     // nodes have other ACL users than the rest
 	codeFunctions = "functions-differ" // shards have other functions than the rest
 )
@@ -27,8 +26,7 @@ var partNames = map[string]string{
 // findings are what a person should know of the settings: one for each kind.
 func (m *merging) findings() []manifest.Finding {
 	found := append(m.missingRights(), m.unread()...)
-	found = append(found, m.disagreements()...)
-	return append(found, m.leftOut()...)
+	return append(found, m.disagreements()...)
 }
 
 func (m *merging) finding(code, format string, args ...any) manifest.Finding {
@@ -102,14 +100,15 @@ func (m *merging) disagreements() []manifest.Finding {
 	return found
 }
 
-// leftOut says that passwords are not kept, where there are any.
-func (m *merging) leftOut() []manifest.Finding {
-	if m.Secrets {
+// Withheld names the passwords that settings lack, where there are any. That is
+// no finding: it was asked for, or nothing would have encrypted them.
+func Withheld(s *manifest.Settings) []string {
+	if s.Secrets {
 		return nil
 	}
-	left := slices.Clone(m.result.Withheld)
+	left := slices.Clone(s.Withheld)
 	users := 0
-	for _, u := range m.result.Users {
+	for _, u := range s.Users {
 		if u.Withheld > 0 {
 			users++
 		}
@@ -117,10 +116,7 @@ func (m *merging) leftOut() []manifest.Finding {
 	if users > 0 {
 		left = append(left, "the passwords of "+human.Plural(users, "ACL user"))
 	}
-	if len(left) == 0 {
-		return nil
-	}
-	return []manifest.Finding{m.finding(codeWithheld, "not stored: %s. They are kept only where the snapshot is encrypted (--recipient), or with --keep-settings full", human.List(left))}
+	return left
 }
 
 // some is "all 6 nodes" or "2 of 6 nodes".
