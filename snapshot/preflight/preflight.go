@@ -23,6 +23,7 @@ type Options struct {
 	Way    Way
 	MaxLag int64 // bytes that a replica may be behind
 
+	AOF      bool // the nodes' append-only files are to be taken, too
 	Settings bool // the nodes' settings are to be kept in the snapshot
 
 	// Advice looks for more than concerns a snapshot taken now: at all nodes,

@@ -42,6 +42,24 @@ var taking = map[Way][]right{
 	},
 }
 
+// appending are the rights that append-only files take besides: of who collects,
+// and of a coordinator of agents, who puts back what these could not.
+var appending = []right{
+	{"+config|get", []any{"CONFIG", "GET", "dir"}},
+	{"+config|set", []any{"CONFIG", "SET", "auto-aof-rewrite-percentage", "slotark-asks"}}, // no number
+}
+
+// takes are the rights that getting all that is wanted out of a node takes.
+func (o Options) takes(way Way) []right {
+	rights := slices.Clone(taking[way])
+	for _, r := range appending {
+		if o.AOF && way != Stream && !slices.ContainsFunc(rights, func(has right) bool { return has.rule == r.rule }) {
+			rights = append(rights, r)
+		}
+	}
+	return rights
+}
+
 // keeping are the rights that keeping the nodes' settings takes: without them a
 // snapshot is whole, and lacks these. ACL LIST and MODULE LIST take no argument
 // that could be wrong, so they are asked as they are; nothing is kept of the
@@ -61,9 +79,11 @@ var askPSYNC = []any{"PSYNC", "?", "slotark-asks"}
 
 // Rules are the ACL rules that looking at the cluster and getting dumps out of
 // it take, as docs/access.md lists them.
-func Rules(way Way) []string {
+func Rules(way Way) []string { return Options{}.rules(way) }
+
+func (o Options) rules(way Way) []string {
 	var rules []string
-	for _, r := range append(append([]right{}, looking...), taking[way]...) {
+	for _, r := range append(slices.Clone(looking), o.takes(way)...) {
 		rules = append(rules, r.rule)
 	}
 	return rules
@@ -134,5 +154,5 @@ func (j *judgement) missing(n *node, needed bool, o Options) {
 	}
 	j.of(code, n.Addr, "user %s lacks %s%s", user, strings.Join(n.missing, " "), when)
 	j.list[len(j.list)-1].Cause = cluster.ErrAuth
-	j.advise(code, "Run on every node: %s", setUser(o.Access.Username, Rules(n.way)))
+	j.advise(code, "Run on every node: %s", setUser(o.Access.Username, o.rules(n.way)))
 }

@@ -90,6 +90,21 @@ func (f *fixture) rightRows(t *testing.T) {
 			t.Errorf("asking made nodes fork: %d, then %d", before, after)
 		}
 	}
+	// What append-only files take, of who collects and of a coordinator of agents.
+	for _, way := range []Way{Folder, Agent} {
+		o := f.as(way)
+		o.AOF, o.Advice = true, false
+		before := f.children(t)
+		f.grant(t, f.Nodes, o.rules(way))
+		check(t, run(t, o).Findings)
+		f.grant(t, f.Nodes, slices.DeleteFunc(o.rules(way), func(rule string) bool { return rule == "+config|set" }))
+		if got := found(t, run(t, o), "rights"); got.Detail != "user least lacks +config|set" || !strings.HasSuffix(got.Advice, strings.Join(o.rules(way), " ")) {
+			t.Errorf("%+v", got)
+		}
+		if after := f.children(t); !slices.Equal(before, after) {
+			t.Errorf("asking made nodes fork: %d, then %d", before, after)
+		}
+	}
 	// What keeping the settings takes, where they are to be kept.
 	f.keepingRows(t)
 	// Another password on one node only.
