@@ -157,8 +157,8 @@ func notAligned(t *testing.T, w *watchedNode, repo string) {
 		return handOn(server, p[at:])
 	}
 	slotark(t, password, w.take...).want(t, exitDone, "is whole", "where its dump stands in its append-only files could not be told")
-	if between != 1 {
-		t.Errorf("the node was asked to save %d times", between)
+	if between == 0 { // more than once while the save of the run before is still going on
+		t.Error("nothing came in between")
 	}
 	o := slotark(t, password, "show", "latest", "--repo", repo, "--json").want(t, exitDone)
 	if a, b := strings.Count(o.stdout, `"aligned":true`), strings.Count(o.stdout, `"aligned":false`); a != 1 || b != 1 {
