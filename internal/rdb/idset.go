@@ -39,10 +39,10 @@ type idSet struct {
 	table    []id       // else they are here
 	spare    []id       // a table that was outgrown
 	used     int
-	tabled   bool // the ids are in the table
-	expected int  // how many there will be, where that is known
-	most     int  // how many it may hold
-	touched  uint32
+	tabled   bool   // the ids are in the table
+	expected int    // how many there will be, where that is known
+	most     int    // how many it may hold
+	nothing  uint32 // zero, which the compiler does not know
 }
 
 func newIDSet(most int) *idSet {
@@ -133,10 +133,12 @@ func (s *idSet) place(x id) int {
 }
 
 // touch brings an id's place near, for an add to come: a large table lies in no
-// cache, and several places can be waited for at once.
+// cache, and several places can be waited for at once. It writes what is there,
+// since a page that is fresh from the system would be got twice otherwise: to be
+// read, and to be written.
 func (s *idSet) touch(x id) {
 	if s.tabled {
-		s.touched |= s.table[s.place(x)][2]
+		s.table[s.place(x)][2] |= s.nothing
 	}
 }
 

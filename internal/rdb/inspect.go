@@ -107,7 +107,7 @@ type inspection struct {
 	options    InspectOptions
 	report     *Report
 	families   [familyCount]uint64
-	slots      [slot.Count]slotSum
+	slots      slotSums
 	sizes      keySizes
 	db         int
 	announced  announcement
@@ -115,13 +115,6 @@ type inspection struct {
 	duplicates *duplicateCheck // nil: not asked for
 	read       int64           // bytes, ahead of what is judged by at most a buffer
 	told       int64           // what OnProgress was last called with
-}
-
-// slotSum is what a slot holds, in one place: keys that are not ordered by slot
-// ask for another one each time, which lies far off in memory.
-type slotSum struct {
-	digest Digest
-	count  SlotCount
 }
 
 // newSource shares the work where there is much of it and more than one to do it.
@@ -178,14 +171,11 @@ func (i *inspection) addKey(rec *Record) error {
 		return damage(CodeSlotOwner, rec.Offset, "key %s belongs to slot %d, which its shard does not own", quoteKey(rec.Key), rec.Slot)
 	}
 	report := i.report
-	sum := &i.slots[rec.Slot]
-	sum.count.Keys++
 	report.Keys++
 	if rec.HasExpiry {
-		sum.count.Expiring++
 		report.Expiring++
 	}
-	sum.digest = sum.digest.Add(rec.Digest)
+	i.slots.add(rec)
 	report.MaxDB = max(report.MaxDB, rec.DB)
 	i.families[rec.Family]++
 	i.sizes.add(rec)
@@ -249,8 +239,7 @@ func (i *inspection) finish(r recordSource) {
 	if i.options.Digest {
 		report.SlotDigests = make([]Digest, slot.Count)
 	}
-	for n := range i.slots {
-		sum := &i.slots[n]
+	for n, sum := range i.slots.all() {
 		report.Slots[n] = sum.count
 		if i.options.Digest {
 			report.SlotDigests[n] = sum.digest
