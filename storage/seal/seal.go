@@ -40,8 +40,19 @@ const (
 const MaxWorkers = 64
 
 // pipelined is how many workers share one stream without cutting it in parts:
-// one looks for matches, one codes what was found.
+// one looks for matches, one codes what was found. Each block is handed from one
+// processor to the other, which costs more than half of what the second is worth.
 const pipelined = 2
+
+const (
+	// fastestWindow is the window of the fastest level, whose table of 32,768
+	// places seldom reaches further back. All that a worker touches stays in the
+	// processor's own cache.
+	fastestWindow = 256 << 10
+	// partWindow is the largest window of which two workers compress parts, and do
+	// not share each block: the parts are held in memory.
+	partWindow = 512 << 10
+)
 
 var levels = map[string]zstd.EncoderLevel{
 	"": zstd.SpeedFastest, Fastest: zstd.SpeedFastest, Default: zstd.SpeedDefault,
@@ -82,11 +93,12 @@ type Options struct {
 	Compression string // Zstd or None; "" is None
 	Level       string // one of the levels; "" is Fastest
 	// Window is how far back a repetition is found, in bytes: a power of two.
-	// 0 is what the level has, 4 or 8 MiB. Sealing takes about two windows of
-	// memory, opening one.
+	// 0 is what the level has: 256 KiB of the fastest one, 8 MiB of the others.
+	// Sealing takes about two windows of memory, opening one.
 	Window int64
-	// Workers is how many processors one object may occupy. 0 is two. More than
-	// two compress parts of four windows side by side, and hold them in memory.
+	// Workers is how many processors one object may occupy. 0 is two. With windows
+	// up to 512 KiB they compress parts of four windows side by side, and hold
+	// about five parts in memory, before and behind; more than two always do.
 	Workers    int
 	Recipients []Recipient // none: no encryption
 }
@@ -117,13 +129,7 @@ func New(o Options) (*Sealer, error) {
 	}
 	if o.Compression == Zstd {
 		s.lock.Compression = Zstd
-		s.compressor = []zstd.EOption{
-			zstd.WithEncoderLevel(level), zstd.WithZeroFrames(true),
-			zstd.WithEncoderConcurrency(o.workers()), zstd.WithConcurrentBlocks(o.workers() > pipelined),
-		}
-		if o.Window != 0 {
-			s.compressor = append(s.compressor, zstd.WithWindowSize(int(o.Window)))
-		}
+		s.compressor = o.compressor(level)
 	}
 	for _, r := range o.Recipients {
 		if slices.Contains(s.lock.Recipients, r.text) {
@@ -140,6 +146,23 @@ func New(o Options) (*Sealer, error) {
 		}
 	}
 	return s, nil
+}
+
+// compressor is how the encoder is set up. The window comes before the level: a
+// level that finds none halves the blocks, and each block has its own tables.
+func (o Options) compressor(level zstd.EncoderLevel) []zstd.EOption {
+	var options []zstd.EOption
+	window := o.Window
+	if window == 0 && level == zstd.SpeedFastest {
+		window = fastestWindow
+	}
+	if window != 0 {
+		options = append(options, zstd.WithWindowSize(int(window)))
+	}
+	workers := o.workers()
+	inParts := workers > pipelined || workers == pipelined && window != 0 && window <= partWindow
+	return append(options, zstd.WithEncoderLevel(level), zstd.WithZeroFrames(true),
+		zstd.WithEncoderConcurrency(workers), zstd.WithConcurrentBlocks(inParts))
 }
 
 func (o Options) workers() int {

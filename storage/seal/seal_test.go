@@ -99,7 +99,7 @@ func roundTrip(t *testing.T, o seal.Options, keys []testKey) {
 		identities = k.identities(t) // the last one's
 	}
 	s := sealer(t, o)
-	for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 256 << 10, 1<<20 + 17} {
+	for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 256 << 10, 1<<20 + 17, 3<<20 + 5} {
 		plain := text(size)
 		stored := sealed(t, s, plain)
 		back, err := opened(iotest.HalfReader(bytes.NewReader(stored)), s.Lock(), identities)
