@@ -80,31 +80,37 @@ func fill(ctx context.Context, temp *os.File, body io.Reader) (info fs.FileInfo,
 // copyTo is io.Copy that ends with ctx, with a buffer large enough that a
 // dump of many gigabytes does not drown in system calls.
 func copyTo(ctx context.Context, to *os.File, body io.Reader) (written int64, err error) {
-	buffer := make([]byte, bufferBytes)
-	begun := int64(0) // up to where the disk has begun
-	for {
-		if ctx.Err() != nil {
-			return written, context.Cause(ctx)
-		}
-		n, readErr := body.Read(buffer)
-		if n > 0 {
-			m, err := to.Write(buffer[:n])
-			written += int64(m)
-			if err != nil {
-				return written, err
-			}
-			if written-begun >= writeOutBytes {
-				writeOut(to, begun, written-begun)
-				begun = written
-			}
-		}
-		if readErr == io.EOF {
-			return written, nil
-		}
-		if readErr != nil {
-			return written, readErr
-		}
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
 	}
+	f := &filling{ctx: ctx, file: to}
+	if self, ok := body.(io.WriterTo); ok { // from where its bytes lie
+		return self.WriteTo(f)
+	}
+	return io.CopyBuffer(f, body, make([]byte, bufferBytes))
+}
+
+// filling is a file on its way to the disk.
+type filling struct {
+	ctx     context.Context
+	file    *os.File
+	written int64
+	begun   int64 // up to where the disk has begun
+}
+
+func (f *filling) Write(p []byte) (int, error) {
+	n, err := f.file.Write(p)
+	if err != nil {
+		return n, err
+	}
+	if f.written += int64(n); f.written-f.begun >= writeOutBytes {
+		writeOut(f.file, f.begun, f.written-f.begun)
+		f.begun = f.written
+	}
+	if f.ctx.Err() != nil {
+		return n, context.Cause(f.ctx)
+	}
+	return n, nil
 }
 
 // publish gives the temporary file its name unless the name is taken. After a

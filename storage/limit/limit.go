@@ -142,6 +142,34 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo implements io.WriterTo for a body that does, which is then written
+// from where it lies, at the rate.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	if to, ok := r.body.(io.WriterTo); ok {
+		return to.WriteTo(&writer{r, w})
+	}
+	return io.Copy(w, struct{ io.Reader }{r})
+}
+
+// writer takes a body's bytes at a rate.
+type writer struct {
+	*reader
+	to io.Writer
+}
+
+func (w *writer) Write(p []byte) (written int, err error) {
+	for err == nil && written < len(p) {
+		piece := p[written:min(len(p), written+w.way.piece())]
+		if err = w.way.wait(w.ctx, len(piece)); err != nil {
+			break
+		}
+		var n int
+		n, err = w.to.Write(piece)
+		written += n
+	}
+	return written, err
+}
+
 type readCloser struct {
 	io.Reader
 	io.Closer

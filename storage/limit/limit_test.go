@@ -74,6 +74,11 @@ func TestRates(t *testing.T) {
 		if d := took(func() { storagetest.Put(t, s, "b", data) }); d < 10*time.Second || d > 11*time.Second {
 			t.Errorf("1 MiB of which 10 s at 1 KiB a second took %s", d)
 		}
+		folder := limit.New(fs.Open(t.TempDir()), rates)
+		rates.Set(64<<10, 0)
+		if d := took(func() { storagetest.Put(t, folder, "written from where it lies", data) }); d != 15*time.Second {
+			t.Errorf("1 MiB at 64 KiB a second into a folder took %s", d)
+		}
 		rates.Set(1, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()

@@ -50,8 +50,7 @@ func (f *feed) Read(p []byte) (int, error) {
 	for {
 		n, spent, ended := f.take(p)
 		if spent != nil {
-			spent.release()
-			f.fan.notify() // others may hold it still, but this store is further
+			f.leave(spent)
 		}
 		if f.ctx.Err() != nil {
 			return 0, context.Cause(f.ctx)
@@ -62,11 +61,61 @@ func (f *feed) Read(p []byte) (int, error) {
 		if ended {
 			return 0, io.EOF
 		}
-		select {
-		case <-f.ctx.Done():
-		case <-f.ready:
+		f.await()
+	}
+}
+
+// WriteTo implements io.WriterTo, for a store that only passes bytes on: they
+// are written from where they lie, and not copied for each store. It ends well
+// only where Read gives io.EOF.
+func (f *feed) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		c, offset, ended := f.pop()
+		if f.ctx.Err() != nil {
+			err = context.Cause(f.ctx)
+		}
+		if c != nil {
+			if err == nil {
+				var n int
+				n, err = w.Write(c.data[offset:])
+				written += int64(n)
+			}
+			f.leave(c)
+		}
+		switch {
+		case err != nil || ended:
+			return written, err
+		case c == nil:
+			f.await()
 		}
 	}
+}
+
+// await waits until something is queued, the body has ended, or ctx has.
+func (f *feed) await() {
+	select {
+	case <-f.ctx.Done():
+	case <-f.ready:
+	}
+}
+
+// leave gives back a chunk that the store has done with.
+func (f *feed) leave(c *chunk) {
+	c.release()
+	f.fan.notify() // others may hold it still, but this store is further
+}
+
+// pop takes the first chunk out of the queue, from where it was read to. The
+// caller gives it back: discard does not know of it any more.
+func (f *feed) pop() (c *chunk, offset int, ended bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.queue) == 0 {
+		return nil, 0, f.closed
+	}
+	c, offset = f.queue[0], f.offset
+	f.queue, f.offset, f.moved = f.queue[1:], 0, clock.Now()
+	return c, offset, false
 }
 
 // take copies what is queued. The copying is under the lock, so that discard

@@ -16,6 +16,7 @@ import (
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/fs"
 	"github.com/slotark/slotark/storage/mirror"
 	"github.com/slotark/slotark/storage/storagetest"
 )
@@ -89,7 +90,8 @@ func wantNames(t *testing.T, s storage.Store, want ...string) {
 }
 
 func TestAllStoresGetTheSame(t *testing.T) {
-	p, a, b := storagetest.NewMemory("p"), storagetest.NewMemory("a"), storagetest.NewMemory("b")
+	// A folder's bytes are written from where they lie, those of others copied.
+	p, a, b := storagetest.NewMemory("p"), storagetest.NewMemory("a"), fs.Open(t.TempDir())
 	w := mirror.Set{Primary: named("p", p), Mirrors: []storage.Named{named("a", a), named("b", b)}}.Begin()
 	var wait sync.WaitGroup
 	for i, size := range []int{0, 1, 256 << 10, 256<<10 + 1, 9 << 20} {
@@ -295,9 +297,9 @@ func (s *watchfulStore) Put(ctx context.Context, name string, body io.Reader) (s
 
 func TestCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, a, stalled := storagetest.NewMemory("p"), storagetest.NewMemory("a"), newFaulty("stalled")
+		p, a, stalled, folder := storagetest.NewMemory("p"), storagetest.NewMemory("a"), newFaulty("stalled"), fs.Open(t.TempDir())
 		stalled.stallsAt = 0
-		w := mirror.Set{Primary: named("p", p), Mirrors: []storage.Named{named("a", a), named("stalled", stalled)}}.Begin()
+		w := mirror.Set{Primary: named("p", p), Mirrors: []storage.Named{named("a", a), named("stalled", stalled), named("folder", folder)}}.Begin()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, cancel) // while the writer waits for the stalled one
 		if _, err := w.Put(ctx, "1", bytes.NewReader(make([]byte, 80<<20))); !errors.Is(err, context.Canceled) {
@@ -305,7 +307,9 @@ func TestCancel(t *testing.T) {
 		}
 		wantNames(t, p)
 		wantNames(t, a)
+		wantNames(t, folder)
 		wantErr(t, w, "a", nil)
+		wantErr(t, w, "folder", nil)
 	})
 }
 
