@@ -53,7 +53,7 @@ func (i *inspection) Read(p []byte) (int, error) {
 }
 
 func (i *inspection) read(p []byte) (int, error) {
-	n, err := i.source.Read(p)
+	n, err := i.gather(p)
 	if n > 0 {
 		if _, teeErr := i.tee.Write(p[:n]); teeErr != nil {
 			return 0, i.conclude()
@@ -72,6 +72,17 @@ func (i *inspection) read(p []byte) (int, error) {
 		return 0, err
 	}
 	return n, io.EOF
+}
+
+// gather fills p. A connection, or a file that grows, gives a little at a time,
+// and each piece that is handed on wakes whoever inspects and seals.
+func (i *inspection) gather(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = i.source.Read(p[n:])
+		n += more
+	}
+	return n, err
 }
 
 // conclude waits for the inspection and returns what it came to.

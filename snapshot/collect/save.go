@@ -168,10 +168,22 @@ func (s *saving) await(ctx context.Context, notBefore time.Time) error {
 		if info.Int("rdb_bgsave_in_progress") == 0 {
 			return judge(info, notBefore)
 		}
-		if err := wait.next(ctx); err != nil {
+		if err := s.pause(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// pause waits between two looks at a node that saves. Once the dump is another
+// file the child has nothing left to do, and the node is about to notice: it is
+// looked at often. Before that the folder tells, which costs the node nothing.
+func (s *saving) pause(ctx context.Context, wait *poll) error {
+	for left := wait.grow(); left > 0; left -= pollFirst {
+		if err := (&poll{pollFirst}).next(ctx); err != nil || s.replaced() {
+			return err
+		}
+	}
+	return nil
 }
 
 // judge reads the server's own evidence. A save that was killed (SIGUSR1, by a
@@ -216,10 +228,16 @@ type poll struct{ pause time.Duration }
 
 func newPoll() *poll { return &poll{pollFirst} }
 
+// grow is the pause, which the next time is longer.
+func (p *poll) grow() time.Duration {
+	pause := p.pause
+	p.pause = min(pause*3/2, pollMost)
+	return pause
+}
+
 func (p *poll) next(ctx context.Context) error {
-	timer := time.NewTimer(p.pause)
+	timer := time.NewTimer(p.grow())
 	defer timer.Stop()
-	p.pause = min(p.pause*3/2, pollMost)
 	select {
 	case <-timer.C:
 		return nil
