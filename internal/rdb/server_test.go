@@ -25,8 +25,14 @@ type server struct {
 // startServer starts redis-server with the given settings ("--name", "value").
 func startServer(t testing.TB, settings ...string) *server {
 	t.Helper()
+	return startServerIn(t, t.TempDir(), settings...)
+}
+
+// startServerIn starts one that loads what is in a folder.
+func startServerIn(t testing.TB, dir string, settings ...string) *server {
+	t.Helper()
 	process, err := redisproc.Start(t.Context(), redisproc.Options{
-		Dir:  t.TempDir(),
+		Dir:  dir,
 		Args: append([]string{"--save", "", "--enable-debug-command", "yes", "--list-compress-depth", "1"}, settings...),
 	})
 	if err != nil {
