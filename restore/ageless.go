@@ -113,7 +113,7 @@ func (r *run) bringBack(ctx context.Context, t *target) (err error) {
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	a := &asking{conn: conn, reader: reader}
-	for db := 0; db <= r.manifest.Shards[t.shard].Dump.MaxDB; db++ {
+	for db := 0; db <= r.maxDB(t.shard); db++ {
 		if err := a.bringBack(db); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)

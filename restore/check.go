@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,23 +38,24 @@ type target struct {
 	engine, version string
 	announced       cluster.NodeLine // its own line of CLUSTER NODES
 	maxPayload      int64            // the longest argument it takes, bytes
+	maxMemory       int64            // bytes; 0 is no limit
 	attached        bool             // it follows its shard's primary
 }
 
 // checkTargets asks every node for everything that could forbid the restore.
 // It changes nothing, and all objections come in one error.
 func (r *run) checkTargets(ctx context.Context) error {
-	if err := r.checkSets(); err != nil {
+	if err := cmp.Or(r.checkSets(), r.checkLayout()); err != nil {
 		return err
 	}
 	given, err := parsePlaces(r.To)
 	if err != nil {
 		return hint.Refuse(err, "give each node once, as HOST:PORT")
 	}
-	if err := enough(len(given), len(r.manifest.Shards), r.Replicas); err != nil {
+	if err := enough(len(given), len(r.layout), r.Replicas); err != nil {
 		return err
 	}
-	r.places = distribute(spread(given), len(r.manifest.Shards), r.Replicas)
+	r.places = distribute(spread(given), len(r.layout), r.Replicas)
 	for _, p := range r.places {
 		r.targets = append(r.targets, &target{place: p, node: r.Access.Open(p.given)})
 	}
@@ -124,7 +126,7 @@ func (r *run) examine(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	t.runID = info.Text("run_id")
+	t.runID, t.maxMemory = info.Text("run_id"), info.Int("maxmemory")
 	t.engine, t.version = info.Engine()
 	if info.Int("cluster_enabled") != 1 {
 		return hint.Add(fmt.Errorf("%s does not run in cluster mode", t.addr()), hintCluster)
@@ -262,18 +264,17 @@ func (r *run) unreadable(t *target) []string {
 // tooSmall says that a node's maxmemory would evict, or refuse, what its shard
 // needs.
 func (r *run) tooSmall(t *target, info cluster.Info) []string {
-	shard := r.manifest.Shards[t.shard]
-	most, need := info.Int("maxmemory"), shard.Dump.UsedMemory
+	most, need := info.Int("maxmemory"), r.memoryOf(t.shard)
 	if most == 0 || most > need {
 		return nil
 	}
-	return []string{fmt.Sprintf("may use %s of memory, shard %s needs %s", human.Size(most), shard.Slots, human.Size(need))}
+	return []string{fmt.Sprintf("may use %s of memory, shard %s needs %s", human.Size(most), r.layout[t.shard], human.Size(need))}
 }
 
 // noDatabases says that a node has not the database that a key was in. Only
 // Valkey 9 has more than one in cluster mode.
 func (r *run) noDatabases(ctx context.Context, t *target) []string {
-	need := r.manifest.Shards[t.shard].Dump.MaxDB
+	need := r.maxDB(t.shard)
 	if need == 0 || configInt(ctx, t.node, "cluster-databases", 1) > int64(need) {
 		return nil
 	}

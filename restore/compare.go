@@ -18,7 +18,7 @@ func (r *run) compare(ctx context.Context) error {
 		seeds = append(seeds, t.given)
 	}
 	comparison, err := verify.CompareLive(ctx, verify.CompareOptions{
-		Snapshot: r.Snapshot, Access: r.Access, Seeds: seeds, Now: r.Now, Progress: r.Progress,
+		Snapshot: r.Snapshot, Access: r.Access, Seeds: seeds, AnyLayout: r.reshaped(), Now: r.Now, Progress: r.Progress,
 	})
 	if err != nil {
 		if ctx.Err() != nil {

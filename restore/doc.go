@@ -1,6 +1,6 @@
 // Package restore rebuilds a cluster from a snapshot, with the same slots on
-// the same number of shards: by seeding (data folders for nodes that are not
-// started yet) or by replay (RESTORE into running, empty nodes).
+// the same number of shards or on others: by seeding (data folders for nodes that
+// are not started yet) or by replay (RESTORE into running, empty nodes).
 //
 // Invariant: a restore that did not come to its end never looks like one that
 // did. Seeded folders get their names when all of them are whole; replay
@@ -21,6 +21,14 @@
 // process. Whoever restores into the folder after a kill finds the lock free and
 // begins anew, unless anything is there that the record does not account for, or
 // that was written to since (unfinished.go).
+//
+// With another [Options].Layout the snapshot's shards and the new ones fall into
+// bundles that share slots with no others (layout.go). Of a bundle that is more
+// than one shard on either side, each key goes to the primary of its slot (lanes.go),
+// or its record into a new dump for that (recut.go); a store's damaged copy costs
+// the whole bundle another try (copies.go), for what was read of it may be anywhere.
+//
+// [MakePlan] does the check alone, and says what the other steps would do.
 //
 // From the end of its check on, a restore has a mark in the repository that
 // keeps every prune away from the snapshot; see [catalog.Snapshot.Claim].

@@ -227,9 +227,14 @@ func sameValues(t *testing.T, from, to *cluster.Topology) {
 }
 
 func sameShard(ctx context.Context, from, to string) error {
-	a, b := access().Open(from), access().Open(to)
+	return sameKeys(ctx, from, func(string) string { return to })
+}
+
+// sameKeys compares every key of a node with what its new owner has.
+func sameKeys(ctx context.Context, from string, owner func(key string) string) error {
+	a := access().Open(from)
 	defer a.Close()
-	defer b.Close()
+	owners := map[string]*cluster.Node{}
 	cursor, seen := "0", 0
 	for {
 		reply, err := a.Do(ctx, "SCAN", cursor, "COUNT", 2000)
@@ -237,13 +242,18 @@ func sameShard(ctx context.Context, from, to string) error {
 			return err
 		}
 		page := reply.([]any)
-		var commands [][]any
+		asked := map[string][][]any{}
 		for _, key := range page[1].([]any) {
-			commands = append(commands, []any{"DEBUG", "DIGEST-VALUE", key}, []any{"PEXPIRETIME", key})
+			to := owner(key.(string))
+			asked[to] = append(asked[to], []any{"DEBUG", "DIGEST-VALUE", key}, []any{"PEXPIRETIME", key})
 		}
-		if len(commands) > 0 {
+		for to, commands := range asked {
+			if owners[to] == nil {
+				owners[to] = access().Open(to)
+				defer owners[to].Close()
+			}
 			want, errWant := a.Pipeline(ctx, commands)
-			got, errGot := b.Pipeline(ctx, commands)
+			got, errGot := owners[to].Pipeline(ctx, commands)
 			if err := errors.Join(errWant, errGot); err != nil {
 				return err
 			}

@@ -39,25 +39,27 @@ func (r *run) nameFolders(ctx context.Context) error {
 func (r *run) describeFolders() {
 	program := r.manifest.Server.Engine + "-server"
 	for i, p := range r.places {
-		shard := r.manifest.Shards[p.shard]
 		folder := Folder{Path: filepath.Join(r.ToDir, r.folderName(i)), Address: p.addr(), Primary: p.primary, Shard: p.shard}
 		if p.primary {
 			folder.Keys = r.outcome.Shards[p.shard].Keys
 		}
 		args := []string{program, "--dir", folder.Path, "--port", fmt.Sprint(p.port), "--cluster-enabled", "yes"}
 		if r.AOF {
-			args = append(args, setArgs(shard.AOF)...)
+			args = append(args, setArgs(r.manifest.Shards[r.sourcesOf(p.shard)[0]].AOF)...)
 		} else {
 			args = append(args, "--appendonly", "no")
 		}
 		if p.busPort != p.port+busOffset {
 			args = append(args, "--cluster-port", fmt.Sprint(p.busPort))
 		}
-		if shard.Dump.MaxDB > 0 {
-			args = append(args, "--cluster-databases", fmt.Sprint(shard.Dump.MaxDB+1))
+		if db := r.maxDB(p.shard); db > 0 {
+			args = append(args, "--cluster-databases", fmt.Sprint(db+1))
 		}
 		folder.Start = strings.Join(args, " ")
 		r.outcome.Folders = append(r.outcome.Folders, folder)
+	}
+	if r.reshaped() {
+		r.outcome.Notes = append(r.outcome.Notes, fmt.Sprintf("when the nodes run, compare: slotark verify %s --live --any-layout", r.manifest.ID))
 	}
 	if r.AOF {
 		r.outcome.Notes = append(r.outcome.Notes, r.setNotes()...)

@@ -93,7 +93,7 @@ func TestGuards(t *testing.T) {
 	}
 	t.Run("too few", func(t *testing.T) {
 		_, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: good[:2], Access: access()})
-		requireRefusal(t, err, "2 addresses given, the snapshot has 3 shards")
+		requireRefusal(t, err, "2 addresses given, the cluster is to have 3 shards")
 	})
 	t.Run("all at once", func(t *testing.T) {
 		silent := silentPort(t)

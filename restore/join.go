@@ -36,7 +36,7 @@ func (r *run) assign(ctx context.Context) error {
 
 // addSlots is one command for all slots: either all are taken or none.
 func (r *run) addSlots(t *target) []any {
-	slots := r.manifest.Shards[t.shard].Slots
+	slots := r.layout[t.shard]
 	if version, _ := parseRelease(t.version); !version.atLeast(7, 0) {
 		args := []any{"CLUSTER", "ADDSLOTS"}
 		for n := range slots.All() {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
@@ -31,106 +30,142 @@ const (
 // progressKeys is after how many keys a loader says how far it is.
 const progressKeys = 1 << 13
 
-// load sends every shard's keys to its primary, all shards at once.
+// load sends every key to the primary that owns its slot, all shards at once.
 func (r *run) load(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.Parallel)
-	for i := range r.manifest.Shards {
-		group.Go(func() error {
-			t := r.targets[i] // the primaries stand first, by shard
-			err := r.fromAnyStore(ctx, i,
-				func(copied *catalog.Snapshot) error {
-					if r.AOF {
-						return r.loadSet(ctx, t, copied)
-					}
-					return r.loadShard(ctx, t, copied)
-				},
-				func() error { return t.clear(ctx, r.AOF) })
-			if err != nil && ctx.Err() == nil {
-				return fmt.Errorf("load shard %s: %w", r.manifest.Shards[i].Slots, err)
-			}
-			return err
-		})
+	for _, b := range r.bundles() {
+		group.Go(func() error { return r.loadBundle(ctx, b) })
 	}
 	return group.Wait()
 }
 
-// sourceError marks what went wrong on the side of the store: another store's
-// copy may be better.
-type sourceError struct{ error }
-
-func (e sourceError) Unwrap() error { return e.error }
-
-// fromAnyStore tries a shard's dump from each store that has the snapshot,
-// until one is whole. again brings the target back to where it was. That a
-// store's copy was bad is a finding even when another's is good.
-func (r *run) fromAnyStore(ctx context.Context, shard int, try func(*catalog.Snapshot) error, again func() error) error {
-	var failures []error
-	for _, store := range r.Snapshot.Stores() {
-		if len(failures) > 0 {
-			if err := again(); err != nil {
-				return objections(append(failures, err))
-			}
-		}
-		err := try(r.Snapshot.In(store))
-		if err == nil {
-			r.outcome.Shards[shard].Store = store.Name
-			for _, failure := range failures {
-				r.note("store-failed", "error", "shard "+r.manifest.Shards[shard].Slots.String(), failure.Error())
-			}
-			return nil
-		}
-		if !errors.As(err, new(sourceError)) || ctx.Err() != nil {
+func (r *run) loadBundle(ctx context.Context, b bundle) error {
+	var onto []*target
+	for _, i := range b.onto {
+		onto = append(onto, r.targets[i]) // the primaries stand first, by shard
+	}
+	again := func() error {
+		return errors.Join(each(onto, func(t *target) error { return t.clear(ctx, r.AOF) })...)
+	}
+	err := r.whileWhole(ctx, again, func() error { return r.loadOnto(ctx, b, onto, again) })
+	if err != nil || !r.AOF {
+		return err
+	}
+	for _, t := range onto {
+		if err := r.settleSet(ctx, t, r.same(b)); err != nil {
 			return err
 		}
-		failures = append(failures, fmt.Errorf("store %s: %w", store.Name, err))
 	}
-	return hint.Add(objections(failures), "This snapshot cannot be restored as it is stored: slotark verify says what is damaged, slotark list which other snapshots there are.")
+	return nil
 }
 
-// loader sends one shard's dump to its primary.
+// wholeTries is how often a bundle is loaded while the nodes lose sight of each
+// other.
+const wholeTries = 3
+
+// whileWhole loads, and once more when a node refused a key because it took the
+// cluster for down: nodes and networks under load lose each other for a moment.
+func (r *run) whileWhole(ctx context.Context, again, load func() error) error {
+	for try := 1; ; try++ {
+		err := load()
+		if try == wholeTries || ctx.Err() != nil || !cluster.IsCode(err, "CLUSTERDOWN") {
+			return err
+		}
+		// What a person should know of, and need not do anything about.
+		r.mu.Lock()
+		r.outcome.Notes = append(r.outcome.Notes, "loaded anew, because the nodes lost sight of each other: "+err.Error())
+		r.mu.Unlock()
+		if down := wait(ctx, joinLimit, func(ctx context.Context) (string, error) { return r.notJoined(ctx, false) }); down != nil {
+			return fmt.Errorf("%w (%w)", err, down)
+		}
+		if failed := again(); failed != nil {
+			return fmt.Errorf("%w (%w)", err, failed)
+		}
+	}
+}
+
+// loadOnto loads a bundle, from the first store whose copies are whole.
+func (r *run) loadOnto(ctx context.Context, b bundle, onto []*target, again func() error) error {
+	return r.fromAnyStore(ctx, "load",
+		func(ctx context.Context, c *copies) error {
+			for _, t := range onto {
+				r.outcome.Shards[t.shard].Keys, r.outcome.Shards[t.shard].Bytes = 0, 0
+			}
+			return c.each(ctx, b.from, func(ctx context.Context, shard int, copied *catalog.Snapshot) error {
+				if r.AOF {
+					return r.loadSet(ctx, shard, onto, copied)
+				}
+				return r.loadShard(ctx, shard, onto, copied)
+			})
+		},
+		again)
+}
+
+// loader sends one shard's dump to the primaries that own its slots now.
 type loader struct {
 	*run
-	target *target
+	index  int // of the shard in the manifest
 	shard  manifest.Shard
-	pipe   *pipe
+	lanes  lanes
 	value  value
 	reader *rdb.Reader
-	db     int
 	task   progress.Event
 }
 
+// newLoader opens the ways to the primaries.
+func (r *run) newLoader(ctx context.Context, index int, onto []*target) (*loader, error) {
+	shard := r.manifest.Shards[index]
+	r.code[index] = nil
+	l := &loader{run: r, index: index, shard: shard,
+		task: progress.Event{Task: "shard " + shard.Slots.String(), Phase: "load", Total: r.sizeOf(index)}}
+	var err error
+	l.lanes, err = r.openLanes(ctx, shard.Slots, onto)
+	l.task.Detail = l.lanes.String()
+	return l, err
+}
+
 // loadShard reads a dump from one store and sends its keys, in one pass.
-func (r *run) loadShard(ctx context.Context, t *target, copied *catalog.Snapshot) (err error) {
-	shard := r.manifest.Shards[t.shard]
+func (r *run) loadShard(ctx context.Context, index int, onto []*target, copied *catalog.Snapshot) (err error) {
+	shard := r.manifest.Shards[index]
 	body, err := copied.Open(ctx, shard.Dump.File)
 	if err != nil {
 		return sourceError{err}
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	p, err := openPipe(ctx, r.Access, t)
+	l, err := r.newLoader(ctx, index, onto)
 	if err != nil {
 		return err
 	}
-	l := &loader{run: r, target: t, shard: shard, pipe: p,
-		task: progress.Event{Task: "shard " + shard.Slots.String(), Phase: "load", Total: shard.Dump.Content().Bytes, Detail: t.addr()}}
 	defer func() { err = errors.Join(err, l.value.close()) }()
-	l.reader = rdb.NewReader(&flushing{body, p}, rdb.Options{Size: shard.Dump.Content().Bytes, Capture: &l.value})
-	r.code[t.shard] = nil
+	l.reader = rdb.NewReader(&flushing{body, l.lanes}, rdb.Options{Size: shard.Dump.Content().Bytes, Capture: &l.value})
 	if err := l.records(); err != nil {
-		return whose(body, err, p.abort())
+		return whose(body, err, l.lanes.abort())
 	}
-	if err := p.finish(); err != nil {
+	if err := l.lanes.finish(); err != nil {
 		return whose(body, err, nil)
 	}
 	if l.task.Keys != shard.Dump.Keys {
 		return sourceError{fmt.Errorf("the dump holds %s, the manifest says %s: %w",
 			human.Plural(l.task.Keys, "key"), human.Count(shard.Dump.Keys), verify.ErrDamaged)}
 	}
-	r.outcome.Shards[t.shard].Keys = l.task.Keys
-	l.task.Done, l.task.Ended = shard.Dump.Content().Bytes, true
+	l.credit()
+	l.task.Done, l.task.Ended = l.task.Total, true
 	r.Progress.Emit(l.task)
 	return nil
+}
+
+// credit adds what was sent to the shards that it was sent to.
+func (l *loader) credit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, way := range l.lanes {
+		shard := &l.outcome.Shards[way.target.shard]
+		shard.Keys += way.keys
+		shard.Bytes += way.bytes
+	}
+	if len(l.lanes) == 1 && l.shard.Slots == l.layout[l.lanes[0].target.shard] {
+		l.outcome.Shards[l.lanes[0].target.shard].Bytes = l.sizeOf(l.index)
+	}
 }
 
 // whose says why a shard was not loaded. A node refuses a damaged value before
@@ -148,16 +183,16 @@ func whose(body io.Reader, err, ending error) error {
 	return err
 }
 
-// flushing sends what the pipe has before it waits for the store: what is
+// flushing sends what the pipes have before it waits for the store: what is
 // sent and not answered is then always the node's to answer, never ours to
 // send, and a store that pauses does not look like a node that hangs.
 type flushing struct {
-	body io.Reader
-	pipe *pipe
+	body  io.Reader
+	lanes lanes
 }
 
 func (f *flushing) Read(p []byte) (int, error) {
-	if err := f.pipe.flush(); err != nil {
+	if err := f.lanes.flush(); err != nil {
 		return 0, pipeError{err}
 	}
 	return f.body.Read(p)
@@ -194,7 +229,7 @@ func (l *loader) record(r *rdb.Record) error {
 	case rdb.KindKey:
 		return l.key(r)
 	case rdb.KindFunction:
-		l.code[l.target.shard] = append(l.code[l.target.shard], bytes.Clone(r.Value))
+		l.code[l.index] = append(l.code[l.index], bytes.Clone(r.Value))
 	case rdb.KindModuleAux:
 		l.note("module-aux", "warning", "shard "+l.shard.Slots.String(),
 			fmt.Sprintf("the module %q keeps data of its own beside the keys, which replay cannot send; seed instead: --to-dir", r.Name))
@@ -204,9 +239,15 @@ func (l *loader) record(r *rdb.Record) error {
 
 // key sends one key.
 func (l *loader) key(r *rdb.Record) error {
-	if err := l.sendable(r); err != nil {
+	if !l.shard.Slots.Contains(r.Slot) {
+		return sourceError{fmt.Errorf("%w: key %s is in slot %d, which the shard does not own", verify.ErrDamaged, quoteKey(r.Key), r.Slot)}
+	}
+	way := l.lanes.to(r.Slot)
+	if err := l.sendable(way, r); err != nil {
 		return err
 	}
+	way.keys++
+	way.bytes += r.ValueOffset + r.ValueLen - r.Offset
 	l.task.Keys++
 	if l.task.Keys%progressKeys == 0 {
 		l.task.Done = l.reader.Offset()
@@ -217,24 +258,12 @@ func (l *loader) key(r *rdb.Record) error {
 	if r.HasExpiry && r.ExpireAt <= 0 {
 		return nil
 	}
-	if err := l.choose(r.DB); err != nil {
+	if err := way.choose(r.DB); err != nil {
 		return err
 	}
 	command := sent{what: kindKey, name: string(r.Key[:min(len(r.Key), maxKeyBytes+1)]), weight: l.value.size}
-	return l.pipe.send(command, func(w *bufio.Writer) error {
+	return way.send(command, func(w *bufio.Writer) error {
 		return l.value.writeRestore(w, r, l.reader.Header().Version)
-	})
-}
-
-// choose has what follows go into a database.
-func (l *loader) choose(db int) error {
-	if db == l.db {
-		return nil
-	}
-	l.db = db
-	return l.pipe.send(sent{what: kindDatabase, name: strconv.Itoa(db)}, func(w *bufio.Writer) error {
-		_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "SELECT", db))
-		return err
 	})
 }
 
@@ -247,16 +276,13 @@ const (
 )
 
 // sendable finds the keys that no RESTORE can carry, before the node does.
-func (l *loader) sendable(r *rdb.Record) error {
-	if !l.shard.Slots.Contains(r.Slot) {
-		return sourceError{fmt.Errorf("%w: key %s is in slot %d, which the shard does not own", verify.ErrDamaged, quoteKey(r.Key), r.Slot)}
-	}
+func (l *loader) sendable(way *lane, r *rdb.Record) error {
 	if r.Type == typeTemplateLPRef || r.Type == typeTemplateArrayRef {
 		return hint.Add(fmt.Errorf("key %s refers to a hash template, which stands elsewhere in the dump", quoteKey(r.Key)),
 			"Replay cannot send such keys: seed instead, with --to-dir.")
 	}
-	if length := l.value.payloadSize(); length > l.target.maxPayload {
-		return hint.Add(fmt.Errorf("key %s is %s, %s takes at most %s at once", quoteKey(r.Key), human.Size(length), l.target.addr(), human.Size(l.target.maxPayload)),
+	if length := l.value.payloadSize(); length > way.target.maxPayload {
+		return hint.Add(fmt.Errorf("key %s is %s, %s takes at most %s at once", quoteKey(r.Key), human.Size(length), way.target.addr(), human.Size(way.target.maxPayload)),
 			"Raise proto-max-bulk-len and client-query-buffer-limit on the node, or seed instead, with --to-dir.")
 	}
 	if r.HasMeta {

@@ -72,7 +72,7 @@ func (r *run) confNodes() []confNode {
 		nodes[i] = confNode{place: p, id: newNodeID()}
 		if p.primary {
 			nodes[i].epoch = uint64(p.shard) + 1
-			nodes[i].slots = r.manifest.Shards[p.shard].Slots
+			nodes[i].slots = r.layout[p.shard]
 		}
 	}
 	return nodes

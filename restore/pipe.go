@@ -45,6 +45,7 @@ type pipe struct {
 	id     int64 // of our connection, as the node counts them
 	w      *bufio.Writer
 	window *semaphore.Weighted
+	before func() error  // called before it waits for answers: sends what is in buffers
 	sent   chan sent     // never full: the window lets fewer through
 	done   chan struct{} // closed when all answers were read, or one failed
 	failed error         // what the answers' reader ended with; after done
@@ -159,7 +160,7 @@ func refusedWithin(reply any) error {
 func (p *pipe) send(s sent, write func(*bufio.Writer) error) error {
 	s.weight = min(s.weight+windowEach, windowBytes)
 	if !p.window.TryAcquire(s.weight) {
-		if err := p.flush(); err != nil {
+		if err := p.before(); err != nil {
 			return err
 		}
 		if err := p.window.Acquire(p.ctx, s.weight); err != nil {

@@ -103,7 +103,7 @@ func enough(given, shards, replicas int) error {
 	if given >= need {
 		return nil
 	}
-	text := fmt.Sprintf("%d %s given, the snapshot has %d shards", given, plural(given, "address", "addresses"), shards)
+	text := fmt.Sprintf("%d %s given, the cluster is to have %d shards", given, plural(given, "address", "addresses"), shards)
 	if replicas > 0 {
 		text += fmt.Sprintf(" and %d %s asked for", replicas, plural(replicas, "replica", "replicas"))
 	}

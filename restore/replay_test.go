@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +41,7 @@ func TestReplay(t *testing.T) {
 	})
 	t.Run("with replicas", func(t *testing.T) { replayWhole(t, s) })
 	t.Run("differences are named", func(t *testing.T) { compareDamage(t, s) })
+	t.Run("cluster down for a moment", func(t *testing.T) { replayThroughOutage(t, s) })
 	t.Run("cancel", func(t *testing.T) { replayCancelled(t, s) })
 	t.Run("damaged stores", func(t *testing.T) { replayDamaged(t, s) })
 }
@@ -68,8 +70,8 @@ func replayWhole(t *testing.T, s *source) {
 		t.Errorf("phases %s", got)
 	}
 	for _, shard := range result.Shards {
-		if len(shard.Replicas) != 1 || shard.Store != "here" {
-			t.Errorf("shard %s: primary %s, replicas %v, from %s", shard.Slots, shard.Primary, shard.Replicas, shard.Store)
+		if len(shard.Replicas) != 1 || !slices.Equal(shard.Stores, []string{"here"}) {
+			t.Errorf("shard %s: primary %s, replicas %v, from %s", shard.Slots, shard.Primary, shard.Replicas, shard.Stores)
 		}
 		if libraries := do(t, shard.Primary, "FUNCTION", "LIST").([]any); len(libraries) != 1 {
 			t.Errorf("%s has %d function libraries, want 1", shard.Primary, len(libraries))
@@ -175,6 +177,37 @@ func replayCancelled(t *testing.T, s *source) {
 	sameLayout(t, s.snapshot.Manifest, addrs, 1)
 }
 
+// replayThroughOutage takes a slot away from a node while it is loaded, so that it
+// finds the cluster down and refuses keys, and gives it back.
+func replayThroughOutage(t *testing.T, s *source) {
+	addrs := emptyNodes(t, 3)
+	var once sync.Once
+	var back sync.WaitGroup
+	result, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, To: addrs, Access: access(), Progress: func(e progress.Event) {
+		if e.Phase == "load" && e.Keys > 0 && !e.Ended {
+			once.Do(func() {
+				do(t, addrs[0], "CLUSTER", "DELSLOTS", 0)
+				back.Go(func() {
+					clustertest.Eventually(t, time.Minute, func(context.Context) error { // until the restore waits
+						if keys := do(t, addrs[0], "DBSIZE").(int64); keys == 0 || strings.Contains(do(t, addrs[0], "CLUSTER", "INFO").(string), "cluster_state:ok") {
+							return errors.New("not down yet")
+						}
+						return nil
+					})
+					do(t, addrs[0], "CLUSTER", "ADDSLOTS", 0)
+				})
+			})
+		}
+	}})
+	back.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !result.Complete() || result.Keys != s.snapshot.Manifest.Keys() || !strings.Contains(fmt.Sprint(result.Notes), "loaded anew") {
+		t.Errorf("%d keys, findings %v %v, notes %v", result.Keys, result.Findings, result.Comparison.Findings, result.Notes)
+	}
+}
+
 // replayDamaged damages the first store's copy, then the other's too.
 func replayDamaged(t *testing.T, s *source) {
 	object := s.snapshot.Manifest.Shards[1].Dump.Object
@@ -191,8 +224,8 @@ func replayDamaged(t *testing.T, s *source) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Shards[1].Store != "there" || result.Shards[0].Store != "here" {
-		t.Errorf("shards came from %s and %s", result.Shards[0].Store, result.Shards[1].Store)
+	if result.Shards[1].Stores[0] != "there" || result.Shards[0].Stores[0] != "here" {
+		t.Errorf("shards came from %s and %s", result.Shards[0].Stores, result.Shards[1].Stores)
 	}
 	// Comparing reads the snapshot again, and from the first store: it must
 	// not call equal what it could not read.

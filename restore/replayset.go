@@ -12,13 +12,14 @@ import (
 
 	"github.com/slotark/slotark/internal/aof"
 	"github.com/slotark/slotark/internal/cluster"
-	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 )
 
-// setLoader sends one shard's append-only files to its primary.
+// setLoader sends one shard's append-only files to the primaries that own its slots
+// now.
 //
 // A server that loads such files lets no key expire: that it did is in the
 // files, as a DEL. A running node does, and a counter that is counted up after
@@ -35,34 +36,48 @@ type setLoader struct {
 }
 
 // loadSet reads a set from one store and sends it, in one pass.
-func (r *run) loadSet(ctx context.Context, t *target, copied *catalog.Snapshot) (err error) {
-	shard := r.manifest.Shards[t.shard]
-	p, err := openPipe(ctx, r.Access, t)
+func (r *run) loadSet(ctx context.Context, index int, onto []*target, copied *catalog.Snapshot) (err error) {
+	base, err := r.newLoader(ctx, index, onto)
 	if err != nil {
 		return err
 	}
-	l := &setLoader{copied: copied, names: map[string]string{}, loader: &loader{run: r, target: t, shard: shard, pipe: p,
-		task: progress.Event{Task: "shard " + shard.Slots.String(), Phase: "load", Total: shard.AOF.Content(), Detail: t.addr()}}}
+	l := &setLoader{copied: copied, names: map[string]string{}, loader: base}
 	defer func() { err = errors.Join(err, l.value.close()) }()
-	r.code[t.shard] = nil
-	for _, f := range shard.AOF.Files {
+	for _, f := range l.shard.AOF.Files {
 		if err := l.load(ctx, f); err != nil {
-			return err // the pipe is aborted
+			return err // the pipes are aborted
 		}
 		l.before += f.File.Content().Bytes
 	}
-	if err := p.finish(); err != nil {
-		return err
-	}
-	if err := r.bringBack(ctx, t); err != nil {
+	if err := l.lanes.finish(); err != nil {
 		return err
 	}
 	l.tell()
-	if r.outcome.Shards[t.shard].Keys = 0; shard.AOF.Aligned {
-		r.outcome.Shards[t.shard].Keys = shard.Dump.Keys
-	}
-	l.task.Done, l.task.Keys, l.task.Ended = shard.AOF.Content(), shard.Dump.Keys, true
+	l.task.Done, l.task.Keys, l.task.Ended = l.task.Total, l.shard.Dump.Keys, true
 	r.Progress.Emit(l.task)
+	return nil
+}
+
+// settleSet brings the expiries of a target back when all its commands were sent,
+// and counts its keys.
+func (r *run) settleSet(ctx context.Context, t *target, same bool) error {
+	if err := r.bringBack(ctx, t); err != nil {
+		return err
+	}
+	outcome := &r.outcome.Shards[t.shard]
+	if !same {
+		info, err := t.node.Info(ctx, "keyspace")
+		if err != nil {
+			return err
+		}
+		outcome.Keys = keysIn(info)
+		return nil
+	}
+	source := r.sourcesOf(t.shard)[0]
+	outcome.Bytes = r.sizeOf(source)
+	if shard := r.manifest.Shards[source]; shard.AOF.Aligned {
+		outcome.Keys = shard.Dump.Keys
+	}
 	return nil
 }
 
@@ -70,19 +85,19 @@ func (r *run) loadSet(ctx context.Context, t *target, copied *catalog.Snapshot) 
 func (l *setLoader) load(ctx context.Context, f manifest.AOFFile) (err error) {
 	body, err := l.copied.Open(ctx, f.File)
 	if err != nil {
-		return errors.Join(sourceError{err}, l.pipe.abort())
+		return errors.Join(sourceError{err}, l.lanes.abort())
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
 	l.file = f.Name
-	source := &flushing{body, l.pipe}
+	source := &flushing{body, l.lanes}
 	if f.DumpBytes > 0 {
 		l.reader = rdb.NewReader(io.LimitReader(source, f.DumpBytes), rdb.Options{Size: f.DumpBytes, Capture: &l.value})
 		if err := l.dump(); err != nil {
-			return whose(body, err, l.pipe.abort())
+			return whose(body, err, l.lanes.abort())
 		}
 	}
 	if err := l.commands(source, f); err != nil {
-		return whose(body, err, l.pipe.abort())
+		return whose(body, err, l.lanes.abort())
 	}
 	return nil
 }
@@ -116,17 +131,19 @@ func (l *setLoader) dump() error {
 // libraries sends the dump's libraries before the commands, among which there
 // may be some that change them.
 func (l *setLoader) libraries() error {
-	for _, code := range l.code[l.target.shard] {
+	for _, code := range l.code[l.index] {
 		name, _, _ := strings.Cut(string(code[:min(len(code), maxKeyBytes)]), "\n")
-		err := l.pipe.send(sent{what: kindFunction, name: name, weight: int64(len(code))}, func(w *bufio.Writer) error {
-			_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "FUNCTION", "LOAD", "REPLACE", code))
-			return err
+		err := l.lanes.each(func(way *lane) error {
+			return way.send(sent{what: kindFunction, name: name, weight: int64(len(code))}, func(w *bufio.Writer) error {
+				_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "FUNCTION", "LOAD", "REPLACE", code))
+				return err
+			})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	l.code[l.target.shard] = nil
+	l.code[l.index] = nil
 	return nil
 }
 
@@ -183,15 +200,24 @@ func (l *setLoader) command(r *aof.Record) error {
 		l.skipped++
 		return nil
 	}
-	if err := l.choose(r.DB); err != nil {
-		return err
-	}
 	change, err := l.expiryOf(name, r)
 	if err != nil {
 		return err
 	}
-	command := sent{what: kindCommand, name: name, weight: l.value.size, file: l.file, at: r.Offset}
-	return l.pipe.send(command, func(w *bufio.Writer) error { return l.value.writeChanged(w, change) })
+	ways := l.lanes
+	if r.Slot >= 0 {
+		ways = lanes{l.lanes.to(r.Slot)}
+	} else if len(l.lanes) > 1 && (name == "FLUSHALL" || name == "FLUSHDB") {
+		return hint.Add(fmt.Errorf("the command %s at byte %d of %s empties a shard, and the nodes that it goes to hold others' keys, too", name, r.Offset, l.file),
+			"Restore onto the snapshot's own slots, or from the dumps: leave --from-aof out.")
+	}
+	return ways.each(func(way *lane) error {
+		if err := way.choose(r.DB); err != nil {
+			return err
+		}
+		command := sent{what: kindCommand, name: name, weight: l.value.size, file: l.file, at: r.Offset}
+		return way.send(command, func(w *bufio.Writer) error { return l.value.writeChanged(w, change) })
+	})
 }
 
 // tell says what was left out, and what could not be held up.

@@ -79,8 +79,7 @@ func (r *run) attach(ctx context.Context, t, primary *target) error {
 	if _, err := t.node.Do(ctx, "CLUSTER", "REPLICATE", primary.id); err != nil {
 		return err
 	}
-	shard := r.manifest.Shards[t.shard]
-	limit := attachLimit + time.Duration(shard.Dump.UsedMemory/attachRate)*time.Second
+	limit := attachLimit + time.Duration(r.memoryOf(t.shard)/attachRate)*time.Second
 	return wait(ctx, limit, func(ctx context.Context) (string, error) { return notFollowing(ctx, t, primary) })
 }
 

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,10 @@ type Options struct {
 	// At are the addresses the seeded nodes will have, the primaries first, by
 	// shard: "10.0.0.1:6379" or "10.0.0.1:6379@16379". Empty: the snapshot's.
 	At []string
+
+	// Layout is which slots each shard of the restored cluster owns, in the order
+	// of its primaries. Empty: the snapshot's. See [Balanced].
+	Layout []slot.Set
 
 	// AOF restores from the append-only files of the snapshot, not its dumps.
 	AOF bool
@@ -64,9 +69,9 @@ type Shard struct {
 	Slots    slot.Set
 	Primary  string   // address
 	Replicas []string // addresses
-	Store    string   // the store its dump came from
+	Stores   []string // the stores that its data came from, one unless it is made of several shards
 	Keys     uint64
-	Bytes    int64
+	Bytes    int64 // of the dumps' records, or whole dumps, that it was made of
 }
 
 // Phase is how long one step took.
@@ -85,58 +90,76 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	defer r.close()
 	defer r.release(ctx)
-	if r.ToDir != "" {
-		err := r.inOrder(ctx,
-			step{"check", r.thenClaim(r.checkSeed)},
-			step{"seed", r.seed},
-			step{"name", r.nameFolders},
-		)
-		if err != nil {
-			return nil, r.discard(err)
-		}
-		return r.result(), nil
-	}
+	steps := r.steps()
 
 	// Check: until it returns, nothing is changed.
-	if err := r.inOrder(ctx, step{"check", r.thenClaim(r.checkTargets)}); err != nil {
+	if err := r.inOrder(ctx, steps[0]); err != nil {
 		return nil, err
 	}
 
 	// From here on the targets are ours to change, and to bring back.
-	err = r.inOrder(ctx,
-		step{"assign", r.assign},
-		step{"join", r.join},
-		step{"load", r.load},
-		step{"functions", r.loadFunctions},
-		step{"replicas", r.attachReplicas},
-		step{"compare", r.compare},
-	)
-	if err != nil {
-		return nil, r.undo(ctx, err)
+	if err = r.inOrder(ctx, steps[1:]...); err == nil {
+		return r.result(), nil
 	}
-	return r.result(), nil
+	if r.ToDir != "" {
+		return nil, r.discard(err)
+	}
+	return nil, r.undo(ctx, err)
 }
 
-// step is one of the steps of Run.
+// step is one of the steps of a restore.
 type step struct {
 	name string
 	do   func(context.Context) error
+	what func() string // what it does, in words, once the first has been done
+}
+
+// steps are those of a seed or of a replay. The first is the check.
+func (r *run) steps() []step {
+	check := step{"check", r.thenClaim(r.check), r.saysCheck}
+	if r.ToDir != "" {
+		return []step{
+			check,
+			{"seed", r.seed, r.saysSeed},
+			{"name", r.nameFolders, r.saysName},
+		}
+	}
+	return []step{
+		check,
+		{"assign", r.assign, r.saysAssign},
+		{"join", r.join, r.saysJoin},
+		{"load", r.load, r.saysLoad},
+		{"functions", r.loadFunctions, r.saysFunctions},
+		{"replicas", r.attachReplicas, r.saysReplicas},
+		{"compare", r.compare, r.saysCompare},
+	}
+}
+
+// check looks for everything that forbids the restore, and changes nothing.
+func (r *run) check(ctx context.Context) error {
+	if r.ToDir != "" {
+		return r.checkSeed(ctx)
+	}
+	return r.checkTargets(ctx)
 }
 
 // run is one restore under way.
 type run struct {
 	Options
 	manifest *manifest.Manifest
+	layout   []slot.Set // by shard of the restored cluster
 	started  time.Time
-	places   []place   // the primaries by shard, then the replicas
-	targets  []*target // of a replay, by place
-	made     []string  // of a seed: what it made, to be removed if it fails
+	room     chan struct{} // holds a token for each shard of the snapshot that is read
+	places   []place       // the primaries by shard, then the replicas
+	targets  []*target     // of a replay, by place
+	made     []string      // of a seed: what it made, to be removed if it fails
 	held     *unfinished
 	claim    *catalog.Claim
 
 	mu      sync.Mutex // guards what the shards' goroutines add
 	outcome Result
-	code    [][][]byte // function libraries by shard
+	code    [][][]byte // function libraries by the snapshot's shards
+	stores  []string   // by the snapshot's shards, where each was read
 }
 
 func begin(o Options) (*run, error) {
@@ -150,13 +173,16 @@ func begin(o Options) (*run, error) {
 		return nil, errors.New("restore: give either running nodes or a folder")
 	}
 	m := o.Snapshot.Manifest
-	r := &run{Options: o, manifest: m, started: o.Now(), code: make([][][]byte, len(m.Shards))}
-	r.outcome.Shards = make([]Shard, len(m.Shards))
-	for i, s := range m.Shards {
-		r.outcome.Shards[i] = Shard{Slots: s.Slots, Bytes: s.Dump.Content().Bytes}
-		if o.AOF && s.AOF != nil {
-			r.outcome.Shards[i].Bytes = s.AOF.Content()
+	r := &run{Options: o, manifest: m, started: o.Now(), layout: o.Layout,
+		code: make([][][]byte, len(m.Shards)), stores: make([]string, len(m.Shards)), room: make(chan struct{}, o.Parallel)}
+	if len(r.layout) == 0 {
+		for _, s := range m.Shards {
+			r.layout = append(r.layout, s.Slots)
 		}
+	}
+	r.outcome.Shards = make([]Shard, len(r.layout))
+	for i, slots := range r.layout {
+		r.outcome.Shards[i].Slots = slots
 	}
 	return r, nil
 }
@@ -184,7 +210,11 @@ func (r *run) inOrder(ctx context.Context, steps ...step) error {
 func (r *run) result() *Result {
 	for i, s := range r.outcome.Shards {
 		r.outcome.Keys += s.Keys
-		r.outcome.Bytes += s.Bytes
+		for _, source := range r.sourcesOf(i) {
+			if name := r.stores[source]; !slices.Contains(r.outcome.Shards[i].Stores, name) {
+				r.outcome.Shards[i].Stores = append(r.outcome.Shards[i].Stores, name)
+			}
+		}
 		for _, p := range r.places {
 			switch {
 			case p.shard != i:
@@ -195,9 +225,21 @@ func (r *run) result() *Result {
 			}
 		}
 	}
+	for i := range r.manifest.Shards {
+		r.outcome.Bytes += r.sizeOf(i)
+	}
 	r.outcome.Elapsed = r.Now().Sub(r.started)
 	r.Progress.Emit(progress.Event{Task: "restore", Phase: "done", Keys: r.outcome.Keys, Ended: true})
 	return &r.outcome
+}
+
+// sizeOf is what a shard of the snapshot is restored from, in bytes.
+func (r *run) sizeOf(shard int) int64 {
+	s := r.manifest.Shards[shard]
+	if r.AOF && s.AOF != nil {
+		return s.AOF.Content()
+	}
+	return s.Dump.Content().Bytes
 }
 
 // note adds a finding that does not stop the restore, from any goroutine.

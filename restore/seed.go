@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ type Folder struct {
 
 // checkSeed proves that nothing is overwritten and nobody is impersonated.
 func (r *run) checkSeed(ctx context.Context) error {
-	if err := r.checkSets(); err != nil {
+	if err := cmp.Or(r.checkSets(), r.checkLayout()); err != nil {
 		return err
 	}
 	if err := lookInto(r.ToDir); err != nil {
@@ -53,7 +54,11 @@ func (r *run) checkSeed(ctx context.Context) error {
 
 // placeSeeds decides which address each folder is for.
 func (r *run) placeSeeds(ctx context.Context) error {
-	shards := len(r.manifest.Shards)
+	shards := len(r.layout)
+	if len(r.At) == 0 && r.reshaped() {
+		return hint.Refuse(errors.New("another layout than the snapshot's has other nodes"),
+			"Give the addresses that the new nodes will have: --at HOST:PORT,… (the primaries first).")
+	}
 	if len(r.At) == 0 {
 		places, err := originalPlaces(r.manifest, r.Replicas)
 		if err != nil {
@@ -124,10 +129,14 @@ func (r *run) seed(ctx context.Context) (err error) {
 		return full(err, r.ToDir)
 	}
 	nodes := r.confNodes()
+	for i := range r.places {
+		if err := r.seedNode(ctx, i, nodes); err != nil {
+			return full(err, r.ToDir)
+		}
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(r.Parallel)
-	for i, p := range r.places {
-		group.Go(func() error { return r.seedNode(ctx, i, p, nodes) })
+	for _, b := range r.bundles() {
+		group.Go(func() error { return r.seedBundle(ctx, b) })
 	}
 	return full(group.Wait(), r.ToDir)
 }
@@ -174,7 +183,7 @@ func full(err error, dir string) error {
 // folderName is "01-shard-0-primary": the number is the node's place in --at.
 func (r *run) folderName(i int) string {
 	p := r.places[i]
-	name := fmt.Sprintf("%02d-shard-%d-", i+1, r.manifest.Shards[p.shard].Slots.Ranges()[0].First)
+	name := fmt.Sprintf("%02d-shard-%d-", i+1, r.layout[p.shard].Ranges()[0].First)
 	if p.primary {
 		return name + "primary"
 	}
@@ -189,27 +198,10 @@ func (r *run) folderName(i int) string {
 
 // seedNode makes one node's folder. A replica gets no dump: it takes a full
 // sync from its primary in any case.
-func (r *run) seedNode(ctx context.Context, i int, p place, nodes []confNode) error {
-	dir := filepath.Join(r.held.staging(), r.folderName(i))
+func (r *run) seedNode(ctx context.Context, i int, nodes []confNode) error {
+	dir := r.stagedFolder(i)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make a node's folder: %w", err)
-	}
-	switch {
-	case p.primary && r.AOF: // a dump beside them would not be read
-		err := r.fromAnyStore(ctx, p.shard,
-			func(copied *catalog.Snapshot) error { return r.seedSet(ctx, dir, p.shard, copied) },
-			func() error { return clearSet(dir) })
-		if err != nil {
-			return fmt.Errorf("seed shard %s: %w", r.manifest.Shards[p.shard].Slots, err)
-		}
-	case p.primary:
-		path := filepath.Join(dir, dumpName)
-		err := r.fromAnyStore(ctx, p.shard,
-			func(copied *catalog.Snapshot) error { return r.seedDump(ctx, path, p.shard, copied) },
-			func() error { return nil }) // a dump that failed has left no file
-		if err != nil {
-			return fmt.Errorf("seed shard %s: %w", r.manifest.Shards[p.shard].Slots, err)
-		}
 	}
 	conf := strings.NewReader(formatNodesConf(nodes, i))
 	if _, err := atomicfile.Create(ctx, filepath.Join(dir, nodesName), conf); err != nil {
@@ -218,8 +210,33 @@ func (r *run) seedNode(ctx context.Context, i int, p place, nodes []confNode) er
 	return nil
 }
 
+// stagedFolder is a node's folder while it is made.
+func (r *run) stagedFolder(i int) string { return filepath.Join(r.held.staging(), r.folderName(i)) }
+
+// seedBundle writes the data of the primaries of a bundle.
+func (r *run) seedBundle(ctx context.Context, b bundle) error {
+	if !r.same(b) {
+		return r.fromAnyStore(ctx, "seed",
+			func(ctx context.Context, c *copies) error { return r.recut(ctx, c, b) },
+			func() error { return nil }) // dumps that failed have left no file
+	}
+	dir, target := r.stagedFolder(b.onto[0]), b.onto[0] // the primaries stand first, by shard
+	seedOne := func(ctx context.Context, shard int, copied *catalog.Snapshot) error {
+		return r.seedDump(ctx, filepath.Join(dir, dumpName), shard, target, copied)
+	}
+	again := func() error { return nil }
+	if r.AOF { // a dump beside them would not be read
+		seedOne = func(ctx context.Context, shard int, copied *catalog.Snapshot) error {
+			return r.seedSet(ctx, dir, shard, target, copied)
+		}
+		again = func() error { return clearSet(dir) }
+	}
+	return r.fromAnyStore(ctx, "seed",
+		func(ctx context.Context, c *copies) error { return c.each(ctx, b.from, seedOne) }, again)
+}
+
 // seedDump writes one shard's dump and inspects it on its way to the disk.
-func (r *run) seedDump(ctx context.Context, path string, shard int, copied *catalog.Snapshot) (err error) {
+func (r *run) seedDump(ctx context.Context, path string, shard, target int, copied *catalog.Snapshot) (err error) {
 	m := r.manifest.Shards[shard]
 	body, err := copied.Open(ctx, m.Dump.File)
 	if err != nil {
@@ -254,7 +271,7 @@ func (r *run) seedDump(ctx context.Context, path string, shard int, copied *cata
 	case writeErr != nil:
 		return fmt.Errorf("write %s: %w", dumpName, writeErr)
 	}
-	r.outcome.Shards[shard].Keys = m.Dump.Keys
+	r.outcome.Shards[target].Keys, r.outcome.Shards[target].Bytes = m.Dump.Keys, r.sizeOf(shard)
 	task.Done, task.Keys, task.Ended = m.Dump.Content().Bytes, m.Dump.Keys, true
 	r.Progress.Emit(task)
 	return nil

@@ -36,7 +36,7 @@ func (r *run) checkSets() error {
 
 // seedSet writes one shard's append-only files into its primary's folder, the
 // manifest last, and reads all of them as a server would.
-func (r *run) seedSet(ctx context.Context, dir string, shard int, copied *catalog.Snapshot) error {
+func (r *run) seedSet(ctx context.Context, dir string, shard, target int, copied *catalog.Snapshot) error {
 	m := r.manifest.Shards[shard]
 	folder, name := dir, m.AOF.Files[0].Name
 	files := []manifest.AOFFile(m.AOF.Files)
@@ -62,10 +62,11 @@ func (r *run) seedSet(ctx context.Context, dir string, shard int, copied *catalo
 	if err := report.Err(); err != nil {
 		return sourceError{err}
 	}
-	if r.outcome.Shards[shard].Keys = 0; m.AOF.Aligned {
-		r.outcome.Shards[shard].Keys = m.Dump.Keys
+	outcome := &r.outcome.Shards[target]
+	if outcome.Keys, outcome.Bytes = 0, r.sizeOf(shard); m.AOF.Aligned {
+		outcome.Keys = m.Dump.Keys
 	}
-	task.Done, task.Keys, task.Ended = task.Total, r.outcome.Shards[shard].Keys, true
+	task.Done, task.Keys, task.Ended = task.Total, outcome.Keys, true
 	r.Progress.Emit(task)
 	return nil
 }
@@ -87,11 +88,13 @@ func writeObject(ctx context.Context, path string, copied *catalog.Snapshot, fil
 	return nil
 }
 
-// clearSet removes what a copy that was damaged has left.
+// clearSet removes what a copy that was damaged has left beside the nodes.conf.
 func clearSet(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		if e.Name() != nodesName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
 	}
 	return err
 }

@@ -126,14 +126,21 @@ func (v *value) writePayload(w *bufio.Writer, typ byte, rdbVersion int) error {
 	writeHead(w, '$', v.payloadSize())
 	sum := checksummed{w: w}
 	_, _ = sum.Write([]byte{typ})
-	if v.size <= spoolAbove {
-		_, _ = sum.Write(v.buf)
-	} else if err := v.copySpooled(&sum); err != nil {
+	if err := v.writeRaw(&sum); err != nil {
 		return err
 	}
 	_, _ = sum.Write([]byte{byte(rdbVersion), byte(rdbVersion >> 8)})
 	_, _ = w.Write(binary.LittleEndian.AppendUint64(w.AvailableBuffer(), sum.crc))
 	_, err := w.WriteString("\r\n") // a bufio.Writer keeps its first error
+	return err
+}
+
+// writeRaw writes the value's bytes as they stand in the dump.
+func (v *value) writeRaw(to io.Writer) error {
+	if v.size > spoolAbove {
+		return v.copySpooled(to)
+	}
+	_, err := to.Write(v.buf)
 	return err
 }
 

@@ -184,20 +184,29 @@ func (c *comparing) read(ctx context.Context, src io.Reader, size int64, v visit
 	}
 }
 
-// compareFunctions finds shards whose primary has other function libraries.
+// compareFunctions finds primaries with other function libraries than the shards of
+// the snapshot have that their slots come from.
 func (c *comparing) compareFunctions() {
 	order := func(a, b [sha256.Size]byte) int { return slices.Compare(a[:], b[:]) }
-	for s, shard := range c.Snapshot.Manifest.Shards {
-		p := c.primaryOf(shard)
-		if p < 0 {
+	for p, primary := range c.primaries {
+		var saved libraries
+		moved := false
+		for s, shard := range c.Snapshot.Manifest.Shards {
+			if shard.Slots.Intersect(primary.Slots).Len() > 0 {
+				saved = append(saved, c.savedFunctions[s]...)
+				moved = moved || shard.Slots != primary.Slots
+			}
+		}
+		if moved && !c.AnyLayout {
 			continue // reported as a moved slot
 		}
-		saved, live := c.savedFunctions[s], c.liveFunctions[p]
 		slices.SortFunc(saved, order)
+		saved = slices.Compact(saved)
+		live := c.liveFunctions[p]
 		slices.SortFunc(live, order)
 		if !slices.Equal(saved, live) {
-			c.report(codeFunctions, "shard "+shard.Slots.String(), fmt.Sprintf(
-				"%s has not the function libraries of the snapshot (%d there, %d here)", c.primaries[p].Primary.Addr, len(saved), len(live)))
+			c.report(codeFunctions, "shard "+primary.Slots.String(), fmt.Sprintf(
+				"%s has not the function libraries of the snapshot (%d there, %d here)", primary.Primary.Addr, len(saved), len(live)))
 		}
 	}
 }

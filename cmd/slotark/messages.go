@@ -236,7 +236,7 @@ type restoreShardMessage struct {
 	Slots    string   `json:"slots"`
 	Primary  string   `json:"primary"`
 	Replicas []string `json:"replicas"`
-	Store    string   `json:"store"`
+	Stores   []string `json:"stores"`
 	Keys     uint64   `json:"keys"`
 	Bytes    int64    `json:"bytes"`
 }
@@ -267,7 +267,7 @@ func newRestoreMessage(s *catalog.Snapshot, r *restore.Result) restoreMessage {
 	}
 	for _, shard := range r.Shards {
 		msg.Shards = append(msg.Shards, restoreShardMessage{shard.Slots.String(), shard.Primary,
-			append([]string{}, shard.Replicas...), shard.Store, shard.Keys, shard.Bytes})
+			append([]string{}, shard.Replicas...), append([]string{}, shard.Stores...), shard.Keys, shard.Bytes})
 	}
 	for _, f := range r.Folders {
 		msg.Folders = append(msg.Folders, folderMessage{f.Path, f.Address, roleName(f.Primary), f.Start})

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/slotark/slotark/internal/human"
 	"strings"
 
 	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/human"
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/spf13/cobra"
@@ -19,14 +21,18 @@ type restoreOptions struct {
 	at       []string
 	replicas int
 	fromAOF  bool
+	shards   int
+	slots    []string
+	plan     bool
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
 	var o restoreOptions
 	cmd := &cobra.Command{
 		Use:   "restore ID (--to ADDR,... | --to-dir DIR)",
-		Short: "Rebuild a cluster from a snapshot, with the same slot layout",
-		Long: `Rebuild a cluster from a snapshot, with the same slots on as many shards.
+		Short: "Rebuild a cluster from a snapshot, on its own slots or on others",
+		Long: `Rebuild a cluster from a snapshot: with the same slots on as many shards, or with
+--shards or --shard-slots on fewer or more.
 
 --to ADDR,...  replays into running cluster nodes that are empty and know nobody.
                The first become the primaries, by slots; what is left, their
@@ -36,6 +42,10 @@ func newRestoreCommand(a *app) *cobra.Command {
                addresses of --at (without it: at the snapshot's own, if nobody
                answers there any more). Compare with: slotark verify ID --live
                After a kill or a power cut the same command begins anew.
+               Dumps for other shards are cut anew, by slot.
+
+With --plan nothing is done: it checks what a restore checks first, and says what
+each step would do, onto what, with how much data and memory.
 
 With --from-aof either is done from the snapshot's append-only files, where it was
 taken with --aof: they end where the dumps begin, so the result is compared with
@@ -46,58 +56,94 @@ cluster. Nothing is ever restored over keys.
 ` + exitStatus,
 		Example: `  slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379
   slotark restore 20260131T02 --repo 's3://acme-us/redis?region=us-east-1' --to-dir /srv/restored
-  slotark restore latest --repo /var/backups/redis --to-dir /srv/restored --at 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379`,
+  slotark restore latest --repo /var/backups/redis --to-dir /srv/restored --at 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379
+  slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379 --shards 2`,
 		Args: oneID,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			snapshot, result, err := runRestore(cmd.Context(), a, cmd, o, args[0])
-			if err != nil {
-				return err
-			}
-			a.printRestore(snapshot, result)
-			if !result.Complete() {
-				return errFindings
-			}
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return runRestore(cmd.Context(), a, cmd, o, args[0]) },
 	}
 	cmd.Flags().StringSliceVar(&o.to, "to", nil, "running, empty cluster nodes, the primaries first: `ADDR,...`")
 	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().StringVar(&o.toDir, "to-dir", "", "a new or empty `FOLDER` to seed")
 	cmd.Flags().StringSliceVar(&o.at, "at", nil, "with --to-dir: the addresses that the seeded nodes will have, the primaries first: `ADDR,...`")
 	cmd.Flags().BoolVar(&o.fromAOF, "from-aof", false, "restore from the append-only files, where the snapshot was taken with --aof, and not from the dumps")
+	cmd.Flags().BoolVar(&o.plan, "plan", false, "check, say what would be done, and change nothing")
+	cmd.Flags().IntVar(&o.shards, "shards", 0, "divide the slots evenly over so many shards (0: the snapshot's own shards and slots)")
+	cmd.Flags().StringArrayVar(&o.slots, "shard-slots", nil, "the slots of one shard, once for each: `RANGES` such as 0-99,200-8191")
 	cmd.Flags().IntVar(&o.replicas, "replicas", restore.AllReplicas, "how many replicas in all (-1: as many as there are addresses for)")
 	return cmd
 }
 
-func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOptions, ref string) (*catalog.Snapshot, *restore.Result, error) {
-	if (len(o.to) == 0) == (o.toDir == "") {
-		return nil, nil, usageError{errors.New("say where to: either --to ADDR,... or --to-dir DIR")}
-	}
-	if len(o.at) > 0 && o.toDir == "" {
-		return nil, nil, usageError{errors.New("--at goes with --to-dir")}
-	}
-	if o.replicas < restore.AllReplicas {
-		return nil, nil, usageError{fmt.Errorf("--replicas %d: want how many, or -1 for as many as there are addresses for", o.replicas)}
+func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOptions, ref string) error {
+	layout, err := o.check()
+	if err != nil {
+		return usageError{err}
 	}
 	s, err := a.settings(ctx, cmd, needStores)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	_, snapshot, err := s.find(ctx, ref)
+	repository, snapshot, err := s.find(ctx, ref)
 	if err != nil {
-		return nil, nil, err
+		return err
+	}
+	options := restore.Options{Snapshot: snapshot, To: o.to, ToDir: o.toDir, At: o.at, Layout: layout, Replicas: o.replicas, AOF: o.fromAOF, Access: s.access}
+	if o.plan {
+		plan, err := restore.MakePlan(ctx, options)
+		if err != nil {
+			return err
+		}
+		return a.printPlan(ctx, repository, snapshot, plan)
 	}
 	// Before anything is asked of a target.
 	if err := s.unlock(a, snapshot); err != nil {
-		return nil, nil, err
+		return err
 	}
-	show := newDisplay(a.terminal, a.json)
-	defer show.Close()
-	result, err := restore.Run(ctx, restore.Options{
-		Snapshot: snapshot, To: o.to, ToDir: o.toDir, At: o.at, Replicas: o.replicas, AOF: o.fromAOF,
-		Access: s.access, Progress: show.Func(),
+	result, err := shown(a, func(show progress.Func) (*restore.Result, error) {
+		options.Progress = show
+		return restore.Run(ctx, options)
 	})
-	return snapshot, result, err
+	if err != nil {
+		return err
+	}
+	a.printRestore(snapshot, result)
+	if !result.Complete() {
+		return errFindings
+	}
+	return nil
+}
+
+// check finds what contradicts itself, and returns the layout that is asked for.
+func (o restoreOptions) check() ([]slot.Set, error) {
+	switch {
+	case (len(o.to) == 0) == (o.toDir == ""):
+		return nil, errors.New("say where to: either --to ADDR,... or --to-dir DIR")
+	case len(o.at) > 0 && o.toDir == "":
+		return nil, errors.New("--at goes with --to-dir")
+	case o.shards != 0 && len(o.slots) > 0:
+		return nil, errors.New("--shards divides the slots evenly, --shard-slots says which go where: give one of them")
+	case o.replicas < restore.AllReplicas:
+		return nil, fmt.Errorf("--replicas %d: want how many, or -1 for as many as there are addresses for", o.replicas)
+	}
+	return o.layout()
+}
+
+// layout is which slots each shard is to own; nil for the snapshot's.
+func (o restoreOptions) layout() ([]slot.Set, error) {
+	if o.shards < 0 || o.shards > slot.Count {
+		return nil, fmt.Errorf("--shards %d: want 1 to %d, or 0 for the snapshot's", o.shards, slot.Count)
+	}
+	if o.shards > 0 {
+		return restore.Balanced(o.shards), nil
+	}
+	var layout []slot.Set
+	for _, text := range o.slots {
+		slots, err := slot.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("--shard-slots %s: %w", text, err)
+		}
+		layout = append(layout, slots)
+	}
+	return layout, nil
 }
 
 func (a *app) printRestore(s *catalog.Snapshot, r *restore.Result) {
@@ -110,7 +156,7 @@ func (a *app) printRestore(s *catalog.Snapshot, r *restore.Result) {
 	rows := [][]string{}
 	for _, shard := range r.Shards {
 		rows = append(rows, []string{"  shard " + shard.Slots.String(), shard.Primary, replicaNote(shard.Replicas),
-			human.Size(shard.Bytes), human.Count(shard.Keys) + " keys", "from " + shard.Store})
+			human.Size(shard.Bytes), human.Count(shard.Keys) + " keys", "from " + strings.Join(shard.Stores, ", ")})
 	}
 	fmt.Fprint(a.stdout, table(rows))
 	if len(r.Folders) > 0 {

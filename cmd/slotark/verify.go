@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -18,8 +19,9 @@ import (
 )
 
 type verifyOptions struct {
-	level string
-	live  bool
+	level     string
+	live      bool
+	anyLayout bool
 }
 
 func newVerifyCommand(a *app) *cobra.Command {
@@ -44,7 +46,8 @@ What lies in no repository has nothing to be held against but itself: there the
 levels are parse and deep.
 
 With --live the running cluster at --node is compared with the snapshot instead,
-slot by slot and key by key: after a restore by --to-dir, for example.
+slot by slot and key by key: after a restore by --to-dir, for example; with
+--any-layout also one that was restored onto other shards.
 
 Of several the others are still verified where one cannot be; the exit status is
 3 if any is damaged, else that of the first that could not be verified.
@@ -60,6 +63,7 @@ Of several the others are still verified where one cannot be; the exit status is
 	cmd.Flags().StringVar(&o.level, "level", string(verify.Deep), "how much to prove: exists, checksum, parse or deep")
 	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&o.live, "live", false, "compare the running cluster at --node with the snapshot")
+	cmd.Flags().BoolVar(&o.anyLayout, "any-layout", false, "with --live: slots may be on other shards than in the snapshot")
 	return cmd
 }
 
@@ -73,6 +77,7 @@ type verifying struct {
 	*app
 	level    verify.Level
 	live     bool
+	layout   bool      // may be another than the snapshot's
 	settings *settings // nil where no snapshot is asked for
 	sound    int
 	damaged  int
@@ -92,10 +97,13 @@ type subject struct {
 // returns an error unless all of them are sound.
 func runVerify(ctx context.Context, a *app, cmd *cobra.Command, o verifyOptions, args []string) error {
 	level, err := verify.ParseLevel(o.level)
+	if err == nil && o.anyLayout && !o.live {
+		err = errors.New("--any-layout goes with --live")
+	}
 	if err != nil {
 		return usageError{err}
 	}
-	v := &verifying{app: a, level: level, live: o.live}
+	v := &verifying{app: a, level: level, live: o.live, layout: o.anyLayout}
 
 	// What a person has to correct comes before anything is read.
 	for _, arg := range args {
@@ -227,7 +235,7 @@ func (v *verifying) verifySnapshot(ctx context.Context, ref string) (bool, error
 		}
 	}
 	if v.live {
-		return v.compareLive(ctx, v.settings, snapshot)
+		return v.compareLive(ctx, snapshot)
 	}
 	report, err := shown(v.app, func(show progress.Func) (*verify.Report, error) {
 		return verify.Run(ctx, verify.Options{Snapshot: snapshot, Level: v.level, Progress: show})
@@ -262,14 +270,14 @@ func (v *verifying) verifyAppendOnly(ctx context.Context, path string) (bool, er
 	return report.Err() == nil, nil
 }
 
-func (a *app) compareLive(ctx context.Context, s *settings, snapshot *catalog.Snapshot) (bool, error) {
-	comparison, err := shown(a, func(show progress.Func) (*verify.Comparison, error) {
-		return verify.CompareLive(ctx, verify.CompareOptions{Snapshot: snapshot, Access: s.access, Seeds: s.Cluster.Nodes, Progress: show})
+func (v *verifying) compareLive(ctx context.Context, snapshot *catalog.Snapshot) (bool, error) {
+	comparison, err := shown(v.app, func(show progress.Func) (*verify.Comparison, error) {
+		return verify.CompareLive(ctx, verify.CompareOptions{Snapshot: snapshot, Access: v.settings.access, Seeds: v.settings.Cluster.Nodes, AnyLayout: v.layout, Progress: show})
 	})
 	if err != nil {
 		return false, err
 	}
-	a.printComparison(comparison)
+	v.printComparison(comparison)
 	return comparison.Equal(), nil
 }
 
