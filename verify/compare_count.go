@@ -46,23 +46,31 @@ func (c *comparing) readIndex(ctx context.Context, s int) error {
 }
 
 func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s int) error {
-	shard := c.Snapshot.Manifest.Shards[s]
-	body, err := copied.Open(ctx, shard.SlotIndex)
+	index, err := openIndex(ctx, copied, c.Snapshot.Manifest.Shards[s])
 	if err != nil {
 		return err
-	}
-	defer body.Close()
-	index, err := manifest.DecodeSlotIndex(body)
-	if err != nil {
-		return fmt.Errorf("shard %s: %w", shard.Slots, err)
-	}
-	if index.Owned != shard.Slots {
-		return fmt.Errorf("shard %s: its slot index is of slots %s", shard.Slots, index.Owned)
 	}
 	for n := range index.Owned.All() {
 		c.indexed[n] = int64(index.Slots[n].Keys)
 	}
 	return nil
+}
+
+// openIndex reads the slot index of a shard.
+func openIndex(ctx context.Context, copied *catalog.Snapshot, shard manifest.Shard) (*manifest.SlotIndex, error) {
+	body, err := copied.Open(ctx, shard.SlotIndex)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	index, err := manifest.DecodeSlotIndex(body)
+	if err != nil {
+		return nil, fmt.Errorf("shard %s: %w", shard.Slots, err)
+	}
+	if index.Owned != shard.Slots {
+		return nil, fmt.Errorf("shard %s: its slot index is of slots %s", shard.Slots, index.Owned)
+	}
+	return index, nil
 }
 
 // miscounted returns the slots in which a primary counted what cannot be: more

@@ -101,12 +101,16 @@ func (d *difference) sentence(words string) string {
 
 // affordable picks the slots with the fewest keys within what may be held.
 func (c *comparing) affordable(differing slot.Set) slot.Set {
+	return affordableOf(differing, func(n int) uint64 { return c.live[n].keys + c.live[n].expired })
+}
+
+func affordableOf(differing slot.Set, keys func(n int) uint64) slot.Set {
 	slots := slices.Collect(differing.All())
-	slices.SortStableFunc(slots, func(a, b int) int { return cmp.Compare(c.live[a].keys, c.live[b].keys) })
+	slices.SortStableFunc(slots, func(a, b int) int { return cmp.Compare(keys(a), keys(b)) })
 	var chosen slot.Set
 	var total uint64
 	for _, n := range slots {
-		if total += c.live[n].keys + c.live[n].expired; total > maxHeld {
+		if total += keys(n); total > maxHeld {
 			break
 		}
 		chosen.Add(n)

@@ -7,6 +7,7 @@
 // [Run] looks at a snapshot's objects in the stores; [File] and [AppendOnly] at
 // what lies in none, which [Find] finds. [ReadKey] shows one key: of a dump that
 // it proved sound by then, and it tells where a second reading was not the same.
+// [DiffSnapshots] says what became of one snapshot's keys in another.
 // [CompareLive] looks at a cluster; its algorithm:
 //
 //  1. topology: as every node sees it; each of the snapshot's shards must be

@@ -16,7 +16,7 @@ import (
 // The messages that --json prints. What show --key prints is written as it is
 // read: TestShowKey holds that against its document.
 var jsonMessages = map[string]any{
-	"append_only": appendOnlyMessage{}, "comparison": comparisonMessage{}, "doctor": doctorMessage{}, "doctor_finding": doctorFindingMessage{}, "drill": drillMessage{}, "exit_error": exitError{},
+	"append_only": appendOnlyMessage{}, "comparison": comparisonMessage{}, "diff": diffMessage{}, "doctor": doctorMessage{}, "doctor_finding": doctorFindingMessage{}, "drill": drillMessage{}, "exit_error": exitError{},
 	"file": fileMessage{}, "fingerprint": fingerprintMessage{}, "folder": folderFoundMessage{}, "hold": holdMessage{},
 	"mirror_copy": mirrorCopyMessage{}, "mirror_status": mirrorStatusMessage{}, "mirror_sync": mirrorSyncMessage{},
 	"storage_check": storageFinding{}, "upload": uploadMessage{},

@@ -190,7 +190,7 @@ them whole, keeps them in one or more stores, and restores them.
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SuggestionsMinimumDistance = 2 // letters that differ
 	a.addFlags(root.PersistentFlags())
-	root.AddCommand(newDoctorCommand(a), newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a),
+	root.AddCommand(newDoctorCommand(a), newSnapshotCommand(a), newListCommand(a), newShowCommand(a), newVerifyCommand(a), newDiffCommand(a),
 		newRestoreCommand(a), newResealCommand(a), newDrillCommand(a), newPruneCommand(a), newHoldCommand(a), newMirrorCommand(a), newStorageCommand(a),
 		newServeCommand(a), newAgentCommand(a), newVersionCommand(a))
 	return root
