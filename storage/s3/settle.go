@@ -31,10 +31,13 @@ func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
 	// The answer may be lost, or belong to the second of two equal requests
 	// of which the first was carried out.
 	doubtful := p.committing && mayHaveCommitted(err)
+	var unfit error // what is wrong with the object that this Put has made all the same
 	if doubtful {
-		if object, found := p.mine(cleanup); found {
+		object, found, fault := p.mine(cleanup)
+		if found && fault == nil {
 			return object, nil
 		}
+		unfit = fault
 	}
 	var cleanErr error
 	if p.upload != nil {
@@ -42,12 +45,16 @@ func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
 		if doubtful {
 			// The completion may still have been at work and have won
 			// against the abort.
-			if object, found := p.mine(cleanup); found {
+			object, found, fault := p.mine(cleanup)
+			if found && fault == nil {
 				return object, nil
+			}
+			if fault != nil {
+				unfit = fault
 			}
 		}
 	}
-	if p.committing && p.retain.until != nil {
+	if unfit != nil || p.committing && p.retain.until != nil {
 		// Servers have been seen that refuse the lock after they have stored
 		// the object.
 		if removeErr := p.remove(cleanup); cleanErr == nil {
@@ -57,7 +64,7 @@ func (p *put) settle(ctx context.Context, err error) (storage.Object, error) {
 	if body := (*bodyFault)(nil); !errors.As(err, &body) {
 		err = p.explain(ctx, err)
 	}
-	return storage.Object{}, both(err, cleanErr)
+	return storage.Object{}, both(both(err, unfit), cleanErr)
 }
 
 // both is one line, where errors.Join makes two.
@@ -80,15 +87,19 @@ func mayHaveCommitted(err error) bool {
 	}
 }
 
-// mine is the object, if it is the one this Put has made, and whole.
-func (p *put) mine(ctx context.Context) (storage.Object, bool) {
+// mine is the object, if it is the one this Put has made. The fault is in what
+// it is other than was wanted.
+func (p *put) mine(ctx context.Context) (o storage.Object, found bool, fault error) {
 	out, err := p.headObject(ctx, p.name, nil)
-	if err != nil || out.Metadata[tokenKey] != p.token || p.compare(out) != nil {
-		return storage.Object{}, false
+	if err != nil || out.Metadata[tokenKey] != p.token {
+		return storage.Object{}, false, nil
 	}
-	object := object(p.name, out)
-	object.LockedUntil, err = p.confirmLock(ctx, object.LockedUntil)
-	return object, err == nil
+	if err := p.compare(out); err != nil {
+		return storage.Object{}, true, err
+	}
+	o = object(p.name, out)
+	o.LockedUntil, err = p.confirmLock(ctx, o.LockedUntil)
+	return o, true, err
 }
 
 // confirmInTime is confirm for servers that call an object stored a moment before
