@@ -16,7 +16,8 @@
 //  4. findings: errors refuse a snapshot, warnings go with it, and the rest is
 //     advice, for `slotark doctor` alone.
 //
-// For a snapshot that is one round trip to each node beside the topology's. For
+// For a snapshot that is one round trip to each node beside the topology's, and a
+// second one to a node whose last save failed: whether it refuses writes. For
 // advice a second connection without a password is tried, which tells whether
 // the node lets everybody in.
 package preflight

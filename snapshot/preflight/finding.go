@@ -50,21 +50,21 @@ var rules = map[string]rule{
 	"command-off":      {Error, true, "Collect in another way (--collect), or give the command back its name (rename-command)."},
 	"no-source":        {Error, true, ""},
 	"no-agent":         {Error, true, "Start slotark agent beside that node and name it: --agent HOST:PORT=https://HOST:PORT; or let --collect auto take another way."},
-	"rights-elsewhere": {Warning, false, ""},
+	"rights-elsewhere": {Warning, false, ""}, // each try that is denied is noted down by a node that is not needed
 	"settings-rights":  {Warning, false, ""}, // a snapshot tells it itself
 	"disk-full":        {Warning, true, "Free some of that disk: its save will fail, and another node of the shard is asked; or collect over the wire, from nodes with repl-diskless-sync yes: --collect stream."},
 	"disk-room":        {Warning, true, "Free some of that disk before its data grows."},
 	"save-failed":      {Warning, true, "Look at its log: most often its disk is full, its folder cannot be written, or fork had no memory."},
 	"writes-refused":   {Warning, true, "Mend its disk or memory and run BGSAVE; or let it write meanwhile: CONFIG SET stop-writes-on-bgsave-error no."},
-	"rewrite-failed":   {Warning, false, "Look at its log, mend its disk or memory, and run BGREWRITEAOF."},
-	"aof-failed":       {Warning, false, "Free some of its disk: it cannot write its append-only file."},
+	"rewrite-failed":   {Warning, true, "Look at its log, mend its disk or memory, and run BGREWRITEAOF."},
+	"aof-failed":       {Warning, true, "Free some of its disk: it cannot write its append-only file."},
 	"fork-memory":      {Warning, true, "Free some memory on that machine, or let a replica on another one give the dump."},
-	"overcommit-none":  {Warning, false, "Set vm.overcommit_memory = 1 on that machine: without it a fork is refused as soon as its memory is promised twice."},
+	"overcommit-none":  {Warning, true, "Set vm.overcommit_memory = 1 on that machine: without it a fork is refused as soon as its memory is promised twice."},
 	"mixed-versions":   {Warning, true, "Bring all nodes to one version: a dump of the newer cannot be read by the older."},
 	"old-version":      {Warning, true, "Bring the nodes to Redis 7.0, Valkey 7.2 or later: what is older was never tried."},
 	"new-version":      {Warning, true, "Look for a newer slotark: one that does not know the format of a dump refuses it."},
-	"replica-lag":      {Warning, false, "Look at the replica's load and its network; --max-lag says how far behind one may be to give the dump."},
-	"no-checksum":      {Warning, false, "CONFIG SET rdbchecksum yes where the server has it as a setting to change, else in its file: without it a flipped bit in a dump cannot be seen."},
+	"replica-lag":      {Warning, true, "Look at the replica's load and its network; --max-lag says how far behind one may be to give the dump."},
+	"no-checksum":      {Warning, false, "CONFIG SET rdbchecksum yes where the server has it as a setting to change, else in its file: without it a flipped bit in a dump cannot be seen."}, // as settings-rights
 
 	"saving":         {Info, false, "Nothing: a snapshot waits until it has ended."},
 	"rewriting":      {Info, false, "Nothing: a snapshot from its folder waits until it has ended."},
@@ -93,7 +93,7 @@ var rules = map[string]rule{
 	"fragmentation":  {Info, false, "CONFIG SET activedefrag yes, or restart the replicas one by one and fail over to them."},
 
 	"store-down":    {Error, true, "Check the address, the credentials and the network; slotark storage check tries a store out."},
-	"mirror-down":   {Warning, true, "Check the address, the credentials and the network; what it misses is brought up by slotark mirror sync."},
+	"mirror-down":   {Warning, false, "Check the address, the credentials and the network; what it misses is brought up by slotark mirror sync."}, // as settings-rights
 	"no-repository": {Info, false, "Nothing: the first snapshot makes it."},
 }
 

@@ -21,6 +21,9 @@ var settings = []string{
 	"cluster-node-timeout", "cluster-require-full-coverage", "client-output-buffer-limit",
 }
 
+// stopping are those that tell whether a failed save stops a node's writes.
+var stopping = []string{"stop-writes-on-bgsave-error", "save"}
+
 // node is what one node said of itself, beyond its place in the topology.
 type node struct {
 	cluster.Member
@@ -97,6 +100,9 @@ func (o Options) ask(ctx context.Context, n *node) {
 		kept = keeping
 	}
 	o.try(ctx, n, wanted, names, kept)
+	if !o.Advice && n.info.Text("rdb_last_bgsave_status") == "err" {
+		o.askStopping(ctx, n)
+	}
 	n.here = o.machine.runs(o.Access, n)
 	if o.Advice {
 		n.open = o.opens(ctx, n.Addr)
@@ -146,14 +152,35 @@ func (o Options) try(ctx context.Context, n *node, wanted []right, names []strin
 		if denied, off := refused(reply); denied || off {
 			n.unseen = true
 		}
-		if pair, ok := reply.([]any); ok && len(pair) == 2 {
-			n.settings[name] = fmt.Sprint(pair[1])
-		}
+		n.see(name, reply)
 	}
 	for i, r := range kept {
 		if denied, _ := refused(replies[1+len(asked)+len(names)+i]); denied {
 			n.unkept = append(n.unkept, r.rule)
 		}
+	}
+}
+
+// askStopping asks a node whose last save failed what that means for its writes.
+// It is a round trip of its own, and the rare case: no snapshot needs this right
+// over the wire, and a node notes down each refusal (ACL LOG).
+func (o Options) askStopping(ctx context.Context, n *node) {
+	commands := make([][]any, len(stopping))
+	for i, name := range stopping {
+		commands[i] = []any{"CONFIG", "GET", name}
+	}
+	client := o.Access.Open(n.Addr)
+	defer func() { _ = client.Close() }()
+	replies, _ := client.Pipeline(ctx, commands) // what may not be seen is told by nobody
+	for i, name := range stopping {
+		n.see(name, replies[i])
+	}
+}
+
+// see keeps what CONFIG GET answered, if it is a setting.
+func (n *node) see(name string, reply any) {
+	if pair, ok := reply.([]any); ok && len(pair) == 2 {
+		n.settings[name] = fmt.Sprint(pair[1])
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/human"
 )
 
@@ -70,6 +71,20 @@ func (j *judgement) saves(n *node) {
 	}
 	if n.info.Text("aof_last_write_status") == "err" {
 		j.of("aof-failed", n.Addr, "the last write to its append-only file failed")
+	}
+}
+
+// lag judges how far replicas are behind.
+func (j *judgement) lag(topology *cluster.Topology, most int64) {
+	for _, shard := range topology.Shards {
+		if shard.Slots.Len() == 0 {
+			continue
+		}
+		for _, r := range shard.Replicas {
+			if behind := shard.Primary.Offset - r.Offset; r.Reachable && r.LinkUp && behind > most {
+				j.of("replica-lag", r.Addr, "it is %s behind its primary %s", human.Size(behind), shard.Primary.Addr)
+			}
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ const (
 // where only of a sound topology.
 func (j *judgement) practice(topology *cluster.Topology, nodes []*node, o Options, sound bool) {
 	if sound {
-		j.layout(topology, o)
+		j.layout(topology)
 	}
 	elsewhere := 0
 	for _, n := range nodes {
@@ -62,7 +62,7 @@ func (j *judgement) practice(topology *cluster.Topology, nodes []*node, o Option
 }
 
 // layout judges what stands where.
-func (j *judgement) layout(topology *cluster.Topology, o Options) {
+func (j *judgement) layout(topology *cluster.Topology) {
 	host := func(m cluster.Member) string { h, _, _ := net.SplitHostPort(m.Addr); return h }
 	hosts, primaries := map[string]bool{}, 0
 	for _, m := range topology.Members() {
@@ -80,9 +80,6 @@ func (j *judgement) layout(topology *cluster.Topology, o Options) {
 			}
 			if len(hosts) > 1 && host(r) == host(shard.Primary) {
 				j.of("same-host", r.Addr, "it is on the machine of its primary, %s", shard.Primary.Addr)
-			}
-			if lag := shard.Primary.Offset - r.Offset; r.Reachable && r.LinkUp && lag > o.MaxLag {
-				j.of("replica-lag", r.Addr, "it is %s behind its primary %s", human.Size(lag), shard.Primary.Addr)
 			}
 		}
 		if living == 0 {

@@ -116,6 +116,9 @@ func (j *judgement) all(topology *cluster.Topology, nodes []*node, o Options, so
 		j.disk(n, o.machine)
 	}
 	j.memory(nodes, o.machine)
+	if sound {
+		j.lag(topology, o.MaxLag)
+	}
 	if o.Advice {
 		j.settings(nodes, o)
 		j.practice(topology, nodes, o, sound)

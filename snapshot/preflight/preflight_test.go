@@ -245,15 +245,18 @@ func (f *fixture) saveRows(t *testing.T) {
 	f.do(t, node, "BGSAVE")
 	persistence("rdb_last_bgsave_status", "err")
 	check(t, run(t, f.options).Findings, "writes-refused")
-	f.do(t, node, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
-	check(t, run(t, f.options).Findings, "save-failed")
 	quick := f.options
 	quick.Advice = false
-	check(t, run(t, quick).Findings, "save-failed") // it concerns a snapshot from its folder
-	quick.Sources = func(_ context.Context, topology *cluster.Topology) ([]Source, error) {
+	check(t, run(t, quick).Findings, "writes-refused") // a snapshot says it, too
+	wire := quick
+	wire.Sources = func(_ context.Context, topology *cluster.Topology) ([]Source, error) {
 		return primaries(topology, Stream), nil
 	}
-	check(t, run(t, quick).Findings) // and not one over the wire
+	check(t, run(t, wire).Findings, "writes-refused") // however it is taken
+	f.do(t, node, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+	check(t, run(t, f.options).Findings, "save-failed")
+	check(t, run(t, quick).Findings, "save-failed") // it concerns a snapshot from its folder
+	check(t, run(t, wire).Findings)                 // and not one over the wire
 	f.do(t, node, "CONFIG", "SET", "stop-writes-on-bgsave-error", "yes")
 	if err := os.Remove(dump); err != nil {
 		t.Fatal(err)
@@ -278,12 +281,13 @@ func (f *fixture) machineRows(t *testing.T) {
 	for name, row := range map[string]struct {
 		file, text string
 		code       string
+		said       bool // by a snapshot, too
 	}{
-		"overcommit by guess": {"proc/sys/vm/overcommit_memory", "0", "overcommit"},
-		"no overcommit":       {"proc/sys/vm/overcommit_memory", "2", "overcommit-none"},
-		"huge pages":          {"sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "huge-pages"},
-		"no memory":           {"proc/meminfo", "MemAvailable: 1 kB", "fork-memory"},
-		"little memory":       {"proc/meminfo", "MemAvailable: 1024 kB", "fork-room"},
+		"overcommit by guess": {"proc/sys/vm/overcommit_memory", "0", "overcommit", false},
+		"no overcommit":       {"proc/sys/vm/overcommit_memory", "2", "overcommit-none", true},
+		"huge pages":          {"sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "huge-pages", false},
+		"no memory":           {"proc/meminfo", "MemAvailable: 1 kB", "fork-memory", true},
+		"little memory":       {"proc/meminfo", "MemAvailable: 1024 kB", "fork-room", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := f.options
@@ -291,6 +295,8 @@ func (f *fixture) machineRows(t *testing.T) {
 			f.processes(t, o.machine)
 			o.machine.put(t, row.file, row.text)
 			check(t, run(t, o).Findings, row.code)
+			o.Advice = false
+			check(t, run(t, o).Findings, onlyIf(row.said, row.code)...)
 		})
 	}
 	// Nothing is told of a machine on which the nodes are not, by its processes.
@@ -315,65 +321,104 @@ func (f *fixture) machineRows(t *testing.T) {
 	check(t, run(t, o).Findings, "disk-room")
 }
 
+// onlyIf are the codes, or none.
+func onlyIf(is bool, codes ...string) []string {
+	if !is {
+		return nil
+	}
+	return codes
+}
+
+// judged is what is found of changed answers, of all nodes or for a snapshot.
+func (f *fixture) judged(t *testing.T, advice bool, change func([]*node, *cluster.Topology)) []Finding {
+	t.Helper()
+	o := f.options
+	o.Advice = advice
+	topology := run(t, o).Topology
+	nodes, err := o.gather(t.Context(), topology, primaries(topology, Folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(nodes, topology)
+	j := &judgement{nodes: len(nodes), advice: advice}
+	j.all(topology, nodes, o, true)
+	return slices.DeleteFunc(j.findings(), func(f Finding) bool { return !advice && !f.snapshot })
+}
+
 // answerRows changes what a node answered.
 func (f *fixture) answerRows(t *testing.T) {
-	topology := run(t, f.options).Topology
-	sources := primaries(topology, Folder)
-	for code, change := range map[string]func(n *node){
-		"mixed-versions": func(n *node) { n.Version = "7.0.9" },
-		"old-version":    func(n *node) { n.Version = "6.2.14" },
-		"new-version":    func(n *node) { n.Version = "9.0.1" },
-		"modules":        func(n *node) { n.modules = []string{"search"} },
-		"databases":      func(n *node) { n.info["db3"] = "keys=1,expires=0,avg_ttl=0" },
-		"fragmentation": func(n *node) {
+	const said = true // by a snapshot, too
+	for code, row := range map[string]struct {
+		said   bool
+		change func(n *node) // which gives a dump
+	}{
+		"mixed-versions": {said, func(n *node) { n.Version = "7.0.9" }},
+		"old-version":    {said, func(n *node) { n.Version = "6.2.14" }},
+		"new-version":    {said, func(n *node) { n.Version = "9.0.1" }},
+		"modules":        {!said, func(n *node) { n.modules = []string{"search"} }},
+		"databases":      {!said, func(n *node) { n.info["db3"] = "keys=1,expires=0,avg_ttl=0" }},
+		"fragmentation": {!said, func(n *node) {
 			n.info["mem_fragmentation_ratio"], n.info["used_memory"] = "1.71", fmt.Sprint(fragmentedBytes)
-		},
-		"backlog":        func(n *node) { n.info["instantaneous_output_repl_kbps"] = "900.10" },
-		"rewrite-failed": func(n *node) { n.info["aof_last_bgrewrite_status"] = "err" },
-		"aof-failed":     func(n *node) { n.info["aof_last_write_status"] = "err" },
-		"no-checksum":    func(n *node) { n.settings["rdbchecksum"] = "no" },
+		}},
+		"backlog":        {!said, func(n *node) { n.info["instantaneous_output_repl_kbps"] = "900.10" }},
+		"rewrite-failed": {said, func(n *node) { n.info["aof_last_bgrewrite_status"] = "err" }},
+		"aof-failed":     {said, func(n *node) { n.info["aof_last_write_status"] = "err" }},
+		"no-checksum":    {!said, func(n *node) { n.settings["rdbchecksum"] = "no" }},
+		// There is memory enough, but for what the last save copied.
+		"fork-memory": {said, func(n *node) { n.info["rdb_last_cow_size"] = fmt.Sprint(int64(64 << 30)) }},
 	} {
 		t.Run(code, func(t *testing.T) {
-			nodes, err := f.options.gather(t.Context(), topology, sources)
-			if err != nil {
-				t.Fatal(err)
-			}
-			change(nodes[0])
-			j := &judgement{nodes: len(nodes), advice: true}
-			j.all(topology, nodes, f.options, true)
 			want := []string{code}
 			if code == "old-version" || code == "new-version" {
 				want = []string{code, "mixed-versions"} // of the others it is another
 			}
-			check(t, j.findings(), want...)
+			change := func(nodes []*node, _ *cluster.Topology) {
+				row.change(nodes[slices.IndexFunc(nodes, func(n *node) bool { return n.source != nil })])
+			}
+			check(t, f.judged(t, true, change), want...)
+			check(t, f.judged(t, false, change), onlyIf(row.said, want...)...)
 		})
 	}
-	// What stands where, in a topology that was not there.
-	for code, change := range map[string]func(*cluster.Topology){
-		"same-host": func(t *cluster.Topology) {
+	// What stands where, and how far behind, in a topology that was not there.
+	for code, row := range map[string]struct {
+		said   bool
+		change func(*cluster.Topology)
+	}{
+		"same-host": {!said, func(t *cluster.Topology) {
 			t.Shards[1].Replicas[0].Addr = "10.0.0.1:1"
 			t.Shards[1].Primary.Addr = "10.0.0.1:2"
-		},
-		"replica-lag": func(t *cluster.Topology) {
+		}},
+		"replica-lag": {said, func(t *cluster.Topology) {
 			t.Shards[1].Replicas[0].Offset, t.Shards[1].Primary.Offset = 0, 2<<20
-		},
-		"no-replica":    func(t *cluster.Topology) { t.Shards[1].Replicas[0].Reachable = false },
-		"few-primaries": func(t *cluster.Topology) { t.Shards[0].Slots = slot.Set{} },
+		}},
+		"no-replica":    {!said, func(t *cluster.Topology) { t.Shards[1].Replicas[0].Reachable = false }},
+		"few-primaries": {!said, func(t *cluster.Topology) { t.Shards[0].Slots = slot.Set{} }},
 	} {
 		t.Run(code, func(t *testing.T) {
-			other := run(t, f.options).Topology
-			change(other)
-			j := &judgement{nodes: 6, advice: true}
-			j.layout(other, f.options)
-			want := []string{code}
-			if code == "same-host" { // now they stand on two machines
-				want = append(want, "same-host")[:1]
-				j.list = slices.DeleteFunc(j.list, func(f Finding) bool { return f.Nodes[0] != "10.0.0.1:1" })
+			change := func(_ []*node, topology *cluster.Topology) { row.change(topology) }
+			judged := f.judged(t, true, change)
+			check(t, judged, code)
+			if code == "same-host" && !slices.ContainsFunc(judged, func(f Finding) bool { return slices.Contains(f.Nodes, "10.0.0.1:1") }) {
+				t.Errorf("the replica that was moved is not named: %+v", judged)
 			}
-			check(t, j.findings(), want...)
+			check(t, f.judged(t, false, change), onlyIf(row.said, code)...)
 		})
 	}
 	if got := modules("# Modules\r\nmodule:name=search,ver=20810\r\nmodule:name=lua,ver=1\r\nmodule:name=bf\r\n"); !slices.Equal(got, []string{"bf", "search"}) {
 		t.Errorf("modules: %q", got)
+	}
+}
+
+// TestSaidBySnapshots has docs/doctor.md mark those warnings, and no others, that
+// a snapshot says.
+func TestSaidBySnapshots(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "doctor.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, r := range rules {
+		if r.severity == Warning && strings.Contains(string(text), "\n| `"+code+"` * |") != r.snapshot {
+			t.Errorf("%s: that a snapshot says it is %t, and the document has it otherwise", code, r.snapshot)
+		}
 	}
 }
