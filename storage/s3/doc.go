@@ -11,8 +11,10 @@
 //  1. HEAD: a name that is taken is refused before the body is read. This
 //     also protects objects on servers that ignore conditional requests.
 //  2. A body of at most one part goes by PutObject; a longer one by multipart
-//     upload, each part with its CRC32C, several in flight. Memory is bounded
-//     by one part for each Put and sharedBytes for all of them together.
+//     upload, several parts in flight. Each body goes with its CRC32C and, as
+//     part of the signature, its SHA-256; one that the server finds changed is
+//     sent again. Memory is bounded by one part for each Put and sharedBytes
+//     for all of them together.
 //  3. Both are made conditional with If-None-Match: "*", so that of two
 //     racing processes one wins. The end of a multipart upload also carries
 //     the whole object's CRC32C and size.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -77,6 +78,10 @@ func answer(err error) (status int, code, message string) {
 func (s *Store) explainAnswer(err error, status int, code, message string) error {
 	if known := s.explainLock(err, message); known != nil {
 		return known
+	}
+	if slices.Contains(alteredCodes, code) {
+		return hint.Add(&fault{"the bytes were changed on the way to the server, which answered " + oneLine(status, code, message), nil, err},
+			"Check this machine's memory and network card, and any proxy before the server.")
 	}
 	switch code {
 	case "NoSuchBucket":

@@ -149,7 +149,7 @@ func (p *put) sendPart(ctx context.Context, number int32, data []byte) (types.Co
 		Bucket: &p.o.Bucket, Key: p.key, UploadId: p.upload, PartNumber: &number,
 		Body: storage.Moving(ctx, bytes.NewReader(data)), ContentLength: aws.Int64(int64(len(data))),
 		ChecksumCRC32C: crc, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
-	}, func(o *s3.Options) { o.RetryMaxAttempts = partAttempts })
+	}, signWith(data), func(o *s3.Options) { o.RetryMaxAttempts = partAttempts })
 	if err != nil {
 		return types.CompletedPart{}, err
 	}

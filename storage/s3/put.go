@@ -120,7 +120,7 @@ func (p *put) single(ctx context.Context, data []byte) error {
 			ObjectLockMode: p.retain.mode, ObjectLockRetainUntilDate: p.retain.until,
 			ServerSideEncryption: types.ServerSideEncryption(p.o.Encryption), SSEKMSKeyId: optional(p.o.KMSKey),
 			StorageClass: types.StorageClass(p.o.StorageClass),
-		})
+		}, signWith(data))
 		done()
 		if _, code, _ := answer(err); code != "ConditionalRequestConflict" {
 			break

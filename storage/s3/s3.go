@@ -118,7 +118,7 @@ func (s *Store) configure(ctx context.Context) (aws.Config, error) {
 			// Between two attempts it waits for a random part of a time that doubles.
 			return retry.NewStandard(func(r *retry.StandardOptions) {
 				r.MaxAttempts, r.MaxBackoff = attempts, s.o.MaxBackoff
-				r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(s.renewed)}, r.Retryables...)
+				r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(s.renewed), retry.IsErrorRetryableFunc(altered)}, r.Retryables...)
 			})
 		}),
 		// Put gives its own checksums. What the SDK would add on top is a
