@@ -34,26 +34,33 @@ func (s *Store) examineAbort(ctx context.Context, name string) contract.Finding 
 	key := s.key(name)
 	fail := func(err error) contract.Finding {
 		f.Result, f.Detail, f.Advice = contract.Fail, s.explain(ctx, err).Error(), adviceUploads
-		if errors.Is(s.explain(ctx, err), storage.ErrDenied) {
-			f.Result, f.Advice = contract.Warn, "Give these credentials s3:AbortMultipartUpload; or give the bucket a lifecycle rule that aborts incomplete multipart uploads."
-		}
 		return f
 	}
 	created, err := s.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &s.o.Bucket, Key: key})
 	if err != nil {
 		return fail(err)
 	}
-	_, err = s.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &s.o.Bucket, Key: key, UploadId: created.UploadId,
+	_, sendErr := s.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &s.o.Bucket, Key: key, UploadId: created.UploadId,
 		PartNumber: aws.Int32(1), Body: strings.NewReader("part")})
 	p := &put{Store: s, key: key, upload: created.UploadId}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
 	defer cancel()
-	if err = errors.Join(err, p.abort(cleanup)); err != nil {
+	switch err := p.abort(cleanup); {
+	case errors.Is(err, storage.ErrDenied):
+		f.Result, f.Detail = contract.Warn, err.Error()
+		f.Advice = "Give these credentials s3:AbortMultipartUpload; or give the bucket a lifecycle rule that aborts incomplete multipart uploads."
+		return f
+	case err != nil:
 		return fail(err)
+	case sendErr != nil:
+		return fail(sendErr)
 	}
 	_, err = s.client.ListParts(ctx, &s3.ListPartsInput{Bucket: &s.o.Bucket, Key: key, UploadId: created.UploadId})
-	if err == nil {
+	if _, code, _ := answer(err); err == nil {
 		f.Result, f.Detail, f.Advice = contract.Fail, "the upload is still there after it was aborted", adviceUploads
+	} else if code != "NoSuchUpload" {
+		f.Result, f.Detail = contract.Warn, "whether it leaves anything is not known: "+s.explain(ctx, err).Error()
+		f.Advice = "To tell, these credentials need s3:ListMultipartUploadParts."
 	}
 	return f
 }
