@@ -94,6 +94,8 @@ type Options struct {
 	Level       string // one of the levels; "" is Fastest
 	// Window is how far back a repetition is found, in bytes: a power of two.
 	// 0 is what the level has: 256 KiB of the fastest one, 8 MiB of the others.
+	// Only Better and Best remember enough places to find one that is 100 MiB back
+	// behind what does not compress; the others have forgotten it.
 	// Sealing takes about two windows of memory, opening one.
 	Window int64
 	// Workers is how many processors one object may occupy. 0 is two. With windows
