@@ -59,12 +59,21 @@ func (r *run) checkTargets(ctx context.Context) error {
 	for _, p := range r.places {
 		r.targets = append(r.targets, &target{place: p, node: r.Access.Open(p.given)})
 	}
+	if r.Resume {
+		if err := r.takeOver(ctx); err != nil {
+			return err
+		}
+	}
 	against := each(r.targets, func(t *target) error { return r.examine(ctx, t) })
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	r.noteUnused(given)
-	return refuse(append(against, r.sameNodes()...))
+	err = refuse(append(against, r.sameNodes()...))
+	if killed, _ := r.abandoned(ctx); err != nil && killed != nil && !r.Resume { // without a store's word the advice is the usual one
+		err = hint.Add(err, fmt.Sprintf("A restore of this snapshot into these nodes began at %s and did not end. If it was killed: the same command with --resume begins anew.", human.Moment(killed.Begun)))
+	}
+	return err
 }
 
 // noteUnused says which addresses stay out of the restore.

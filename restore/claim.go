@@ -1,6 +1,10 @@
 package restore
 
-import "context"
+import (
+	"context"
+
+	"github.com/slotark/slotark/snapshot/catalog"
+)
 
 // thenClaim says, when a check has found nothing against the restore, that the
 // snapshot is being read, and looks that no prune was faster. From then on
@@ -10,7 +14,11 @@ func (r *run) thenClaim(check func(context.Context) error) func(context.Context)
 		if err := check(ctx); err != nil {
 			return err
 		}
-		claim, err := r.Snapshot.Claim(ctx)
+		var onto []catalog.Target
+		for _, t := range r.targets {
+			onto = append(onto, catalog.Target{Address: t.addr(), RunID: t.runID})
+		}
+		claim, err := r.Snapshot.Claim(ctx, onto...)
 		if err != nil {
 			return err
 		}

@@ -36,6 +36,10 @@ type Options struct {
 	// of its primaries. Empty: the snapshot's. See [Balanced].
 	Layout []slot.Set
 
+	// Resume begins anew where a restore of this snapshot into the very same nodes
+	// was killed: what they hold is removed first. Of a replay.
+	Resume bool
+
 	// AOF restores from the append-only files of the snapshot, not its dumps.
 	AOF bool
 

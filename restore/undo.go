@@ -23,9 +23,25 @@ const (
 // returns the error that led here, and what became of the targets.
 func (r *run) undo(ctx context.Context, cause error) error {
 	r.Progress.Emit(progress.Event{Task: "restore", Phase: "undo"})
+	left, err := r.makeEmpty(context.WithoutCancel(ctx))
+	all := human.Plural(len(r.targets), "node")
+	if err == nil {
+		return fmt.Errorf("%w (undone: %s %s empty again and in no cluster)", cause, all, plural(len(r.targets), "is", "are"))
+	}
+	var names []string
+	for _, t := range left {
+		names = append(names, t.addr())
+	}
+	return hint.Left(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, human.List(names), err),
+		"What is on "+human.List(names)+" is no restored cluster: run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD there.")
+}
+
+// makeEmpty empties all targets and takes them out of their cluster, within a
+// bound. It returns those that are not so, and why.
+func (r *run) makeEmpty(ctx context.Context) ([]*target, error) {
 	limit := undoLimit + time.Duration(len(r.targets))*undoEach
 	// Longer than the wait itself, which then says what it last waited for.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*limit)
+	ctx, cancel := context.WithTimeout(ctx, 2*limit)
 	defer cancel()
 	left := r.targets
 	// A node that was reset may be met again by one that was not yet: rounds,
@@ -42,16 +58,7 @@ func (r *run) undo(ctx context.Context, cause error) error {
 		}
 		return "", nil
 	})
-	all := human.Plural(len(r.targets), "node")
-	if err == nil {
-		return fmt.Errorf("%w (undone: %s %s empty again and in no cluster)", cause, all, plural(len(r.targets), "is", "are"))
-	}
-	var names []string
-	for _, t := range left {
-		names = append(names, t.addr())
-	}
-	return hint.Left(fmt.Errorf("%w (undone on %d of %s, not on %s: %w)", cause, len(r.targets)-len(left), all, human.List(names), err),
-		"What is on "+human.List(names)+" is no restored cluster: run FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD there.")
+	return left, err
 }
 
 // each does something on all targets at once, also when it fails on one.

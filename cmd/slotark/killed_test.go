@@ -120,6 +120,41 @@ func TestKilledSeed(t *testing.T) {
 	}
 }
 
+// TestKilledReplay kills a restore into running nodes at moments from its start to
+// its end. Without --resume the next one is refused, where anything was changed;
+// with it the end is that of one that was not killed.
+func TestKilledReplay(t *testing.T) {
+	c := filled(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 20_000, Seed: 33})
+	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo")}
+	slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone)
+	restore := func(targets []string, more ...string) []string {
+		return append(append([]string{"restore", "latest", "--to", strings.Join(targets, ",")}, repo...), more...)
+	}
+	targets := emptyNodes(t, 3)
+	began := time.Now()
+	slotark(t, password, restore(targets)...).want(t, exitDone)
+	length, refused := time.Since(began), 0
+	// Nobody's leavings: a restore that ended is not taken over.
+	slotark(t, password, restore(targets, "--resume")...).want(t, exitRefused, "belongs to a cluster already").wantOneLine(t)
+	for _, after := range moments(length, 6) {
+		targets := emptyNodes(t, 3)
+		if signalled(t, after, syscall.SIGKILL, restore(targets)...).code == exitDone {
+			continue
+		}
+		o := slotark(t, password, restore(targets)...)
+		if o.code == exitDone { // it was killed before it changed anything
+			continue
+		}
+		refused++
+		o.want(t, exitRefused, "the same command with --resume").wantOneLine(t)
+		slotark(t, password, restore(targets, "--resume")...).want(t, exitDone, "began anew over what was left of a killed restore", "equal: 20,000 keys in 16384 slots")
+	}
+	if refused == 0 {
+		t.Error("no restore was killed in its middle")
+	}
+	slotark(t, password, restore(targets, "--resume", "--plan")...).want(t, exitUsage, "--plan changes nothing").wantOneLine(t)
+}
+
 // TestKilledAtEachStep kills a snapshot at each request to its stores in turn,
 // from the first to the last. Whatever it was about, no store lists half of a
 // snapshot, no node has another setting, and the next one is whole.

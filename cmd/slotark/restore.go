@@ -24,6 +24,7 @@ type restoreOptions struct {
 	shards   int
 	slots    []string
 	plan     bool
+	resume   bool
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
@@ -37,6 +38,7 @@ func newRestoreCommand(a *app) *cobra.Command {
 --to ADDR,...  replays into running cluster nodes that are empty and know nobody.
                The first become the primaries, by slots; what is left, their
                replicas. Afterwards every slot and every key is compared.
+               After a kill or a power cut: the same command with --resume.
 --to-dir DIR   seeds one data folder for each node: a dump and a nodes.conf with a
                new node id, for servers that are started afterwards at the
                addresses of --at (without it: at the snapshot's own, if nobody
@@ -67,6 +69,7 @@ cluster. Nothing is ever restored over keys.
 	cmd.Flags().StringSliceVar(&o.at, "at", nil, "with --to-dir: the addresses that the seeded nodes will have, the primaries first: `ADDR,...`")
 	cmd.Flags().BoolVar(&o.fromAOF, "from-aof", false, "restore from the append-only files, where the snapshot was taken with --aof, and not from the dumps")
 	cmd.Flags().BoolVar(&o.plan, "plan", false, "check, say what would be done, and change nothing")
+	cmd.Flags().BoolVar(&o.resume, "resume", false, "with --to: begin anew where a restore of this snapshot into these nodes was killed; what they hold is removed")
 	cmd.Flags().IntVar(&o.shards, "shards", 0, "divide the slots evenly over so many shards (0: the snapshot's own shards and slots)")
 	cmd.Flags().StringArrayVar(&o.slots, "shard-slots", nil, "the slots of one shard, once for each: `RANGES` such as 0-99,200-8191")
 	cmd.Flags().IntVar(&o.replicas, "replicas", restore.AllReplicas, "how many replicas in all (-1: as many as there are addresses for)")
@@ -86,7 +89,7 @@ func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOption
 	if err != nil {
 		return err
 	}
-	options := restore.Options{Snapshot: snapshot, To: o.to, ToDir: o.toDir, At: o.at, Layout: layout, Replicas: o.replicas, AOF: o.fromAOF, Access: s.access}
+	options := restore.Options{Snapshot: snapshot, To: o.to, ToDir: o.toDir, At: o.at, Layout: layout, Replicas: o.replicas, AOF: o.fromAOF, Resume: o.resume, Access: s.access}
 	if o.plan {
 		plan, err := restore.MakePlan(ctx, options)
 		if err != nil {
@@ -119,6 +122,10 @@ func (o restoreOptions) check() ([]slot.Set, error) {
 		return nil, errors.New("say where to: either --to ADDR,... or --to-dir DIR")
 	case len(o.at) > 0 && o.toDir == "":
 		return nil, errors.New("--at goes with --to-dir")
+	case o.resume && o.toDir != "":
+		return nil, errors.New("--resume goes with --to: a seed begins anew by itself")
+	case o.resume && o.plan:
+		return nil, errors.New("--plan changes nothing, and --resume empties nodes: give one of them")
 	case o.shards != 0 && len(o.slots) > 0:
 		return nil, errors.New("--shards divides the slots evenly, --shard-slots says which go where: give one of them")
 	case o.replicas < restore.AllReplicas:

@@ -69,6 +69,14 @@ type markRecord struct {
 	State    string      `json:"state"`
 	Host     string      `json:"host,omitempty"`
 	Process  int         `json:"process"`
+	Targets  []Target    `json:"targets,omitempty"`
+}
+
+// Target is a running node that a restore was about to change when it wrote its
+// mark: one that it had found empty.
+type Target struct {
+	Address string `json:"address"`
+	RunID   string `json:"run_id"` // of the process: another one was not found empty
 }
 
 // witness is a store that has taken an object of ours, which shows its clock.
@@ -109,9 +117,9 @@ func putEach(ctx context.Context, stores []storage.Named, name string, v any) (t
 }
 
 // putMark stores one mark in each of the stores.
-func putMark(ctx context.Context, stores []storage.Named, kind, cluster string, snapshot, id manifest.ID, state string) ([]witness, error) {
+func putMark(ctx context.Context, stores []storage.Named, kind, cluster string, snapshot, id manifest.ID, state string, targets ...Target) ([]witness, error) {
 	host, _ := os.Hostname() // a mark without it is as good
-	return putEverywhere(ctx, stores, markName(kind, cluster, snapshot, id, state), markRecord{id, snapshot, state, host, os.Getpid()})
+	return putEverywhere(ctx, stores, markName(kind, cluster, snapshot, id, state), markRecord{id, snapshot, state, host, os.Getpid(), targets})
 }
 
 // inEach does something in each store at once, for at most markLimit.
@@ -196,12 +204,13 @@ type Claim struct {
 	stopped  chan struct{}
 }
 
-// Claim begins to use a snapshot. It returns ErrNoSnapshot when a prune was
-// faster, and a refusal while a prune does not come to its end.
-func (s *Snapshot) Claim(ctx context.Context) (*Claim, error) {
+// Claim begins to use a snapshot, to restore it onto targets if there are any. It
+// returns ErrNoSnapshot when a prune was faster, and a refusal while a prune does
+// not come to its end.
+func (s *Snapshot) Claim(ctx context.Context, targets ...Target) (*Claim, error) {
 	m := s.Manifest
 	c := &Claim{snapshot: s, id: manifest.NewID(clock.Now()), stopped: make(chan struct{})}
-	took, failed := putMark(ctx, s.stores, restoresDir, m.Cluster, m.ID, c.id, begun)
+	took, failed := putMark(ctx, s.stores, restoresDir, m.Cluster, m.ID, c.id, begun, targets...)
 	if ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), c.end(ctx))
 	}
