@@ -95,6 +95,9 @@ var notDamage = []string{
 	"the checks of a value go beyond its end",
 	"check the value at byte %d: it ends at byte %d, its checks at byte %d",
 	"%v\n%s",
+	// How a new dump begins.
+	"REDIS%04d",
+	"VALKEY%03d",
 }
 
 // Every finding this package has the words for is caused by a row: whoever adds
