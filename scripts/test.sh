@@ -28,4 +28,4 @@ fi
 
 # The report is built first and not run by `go run`, so that a signal reaches it.
 go build -o bin/testreport ./internal/testreport
-exec bin/testreport -vet=off -count=1 -timeout 20m "$@"
+exec bin/testreport -vet=off -count=1 -timeout 40m "$@"
