@@ -58,6 +58,10 @@
 // connection and in order, with every expiry put off until all is there; see
 // ageless. Either way must give what the dumps hold, and is compared with them.
 //
+// Of a replay that was killed nothing is undone. Its mark in the repository names
+// the processes that it had found empty, and [Options].Resume empties these, and no
+// others, and begins anew (resume.go).
+//
 // What stops steps 2 to 5, and an interruption of any, undoes all: FLUSHALL,
 // FUNCTION FLUSH and CLUSTER RESET HARD on the nodes that were changed. A
 // comparison that cannot be made and a replica that does not follow are
