@@ -286,6 +286,57 @@ func (p *plant) whenSaving(t *testing.T, n *clustertest.Node, do func()) (done f
 	return wait.Wait
 }
 
+// watchSaves looks, until it is asked for what it saw, which nodes save, and which
+// do so at once: one that saves before another is looked at and after it, by the
+// same child, does so meanwhile, too.
+func (p *plant) watchSaves(t *testing.T, nodes []*clustertest.Node) (seen func() (saved map[string]bool, together []string)) {
+	t.Helper()
+	access := p.Access()
+	ctx, cancel := context.WithCancel(t.Context())
+	saved := map[string]bool{}
+	var together []string
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		var clients []*cluster.Node
+		for _, n := range nodes {
+			client := access.Open(n.Addr())
+			defer client.Close()
+			clients = append(clients, client)
+		}
+		// child counts the forks of a node that saves; 0 of another.
+		child := func(i int) int64 {
+			info, err := clients[i].Info(ctx, "everything")
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("watch the saves of %s: %v", nodes[i].Addr(), err)
+				}
+				return 0
+			}
+			return info.Int("rdb_bgsave_in_progress") * info.Int("total_forks")
+		}
+		for ctx.Err() == nil {
+			for i := range nodes {
+				before := child(i)
+				if before == 0 {
+					continue
+				}
+				saved[nodes[i].Addr()] = true
+				for k := range nodes {
+					if k != i && child(k) != 0 && child(i) == before {
+						together = append(together, nodes[i].Addr()+" and "+nodes[k].Addr())
+					}
+				}
+			}
+		}
+	})
+	t.Cleanup(func() { cancel(); wait.Wait() })
+	return func() (map[string]bool, []string) {
+		cancel()
+		wait.Wait()
+		return saved, together
+	}
+}
+
 // awaitRole waits until a node says that it has a role, as INFO names it.
 func (p *plant) awaitRole(t *testing.T, n *clustertest.Node, role string) {
 	t.Helper()

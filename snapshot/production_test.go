@@ -114,6 +114,26 @@ func TestProduction(t *testing.T) {
 		}
 		order(t, p.Cluster, replica, "CONFIG", "SET", "rdb-key-save-delay", 0)
 	})
+	t.Run("forks apart", func(t *testing.T) {
+		shards := p.shards(t)
+		var primaries []*clustertest.Node
+		for _, s := range shards {
+			primaries = append(primaries, p.node(t, s.Primary.ID))
+			order(t, p.Cluster, primaries[len(primaries)-1], "CONFIG", "SET", "rdb-key-save-delay", 1200)
+		}
+		watched := p.watchSaves(t, primaries)
+		r, err := p.take(t, shards, trial{options: fromPrimaries(snapshot.CollectBgsave)})
+		if saved, together := watched(); len(saved) != len(primaries) || len(together) > 0 {
+			t.Errorf("seen to save were %v, two at once %v", saved, together)
+		}
+		for _, n := range primaries {
+			order(t, p.Cluster, n, "CONFIG", "SET", "rdb-key-save-delay", 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNotRetried(t, r)
+	})
 	t.Run("all forks together", func(t *testing.T) {
 		shards := p.shards(t)
 		for _, bound := range []time.Duration{time.Nanosecond, time.Minute} {

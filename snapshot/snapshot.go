@@ -239,7 +239,8 @@ func (o Options) limited(ctx context.Context) (context.Context, context.CancelFu
 	if o.Limit == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the snapshot took over its limit of %s", o.Limit))
+	return context.WithTimeoutCause(ctx, o.Limit, hint.Add(fmt.Errorf("the snapshot took over its limit of %s", o.Limit),
+		"give it longer (--time-limit); slotark doctor looks at what may make the nodes slow"))
 }
 
 // explain looks whether a capture failed because the cluster changed: that a

@@ -486,7 +486,7 @@ func TestKilledAgent(t *testing.T) {
 
 // TestAgentBehind has an agent whose mirror is not the coordinator's: the mirror
 // gets no manifest, and the run says why. Where it is the primary, there is no
-// snapshot.
+// snapshot. Then the password changes under an agent.
 func TestAgentBehind(t *testing.T) {
 	c := filled(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 100, Seed: 42})
 	tr := newTrust(t)
@@ -523,4 +523,30 @@ func TestAgentBehind(t *testing.T) {
 	for _, id := range idsOf(t, "--repo", at("here/one")) {
 		slotark(t, "", "verify", id, "--repo", at("here/one")).want(t, exitDone)
 	}
+	t.Run("rotated", func(t *testing.T) { testRotated(t, c, tr) })
+}
+
+// testRotated changes a node's password, and the file that an agent has it from:
+// the job before ran with the one, the job after runs with the other.
+func testRotated(t *testing.T, c *clustertest.Cluster, tr *trust) {
+	dir, node := t.TempDir(), c.Addrs()[0]
+	repo, file := []string{"--repo", filepath.Join(dir, "repo")}, filepath.Join(dir, "password")
+	now := password
+	rotate := func(to string) {
+		do(t, node, "CONFIG", "SET", "requirepass", to)
+		writeFile(t, file, to+"\n")
+		now = to
+	}
+	rotate(password)
+	p := startAgent(t, tr, "", append([]string{"--node", node, "--password-file", file}, repo...)...)
+	take := func() outcome {
+		return slotark(t, now, slices.Concat([]string{"snapshot", "--collect", "agent", "--node", node, "--agent", node + "=https://" + p.addr}, tr.coordinator, repo)...)
+	}
+	take().want(t, exitDone, "by agent-")
+	rotate("another " + password)
+	take().want(t, exitDone, "by agent-").wantNoSecret(t)
+	if text := p.log.String(); strings.Contains(text, password) {
+		t.Errorf("the agent has said a password:\n%s", text)
+	}
+	p.stop(t)
 }

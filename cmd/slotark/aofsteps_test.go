@@ -9,12 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/snapshot/manifest"
 )
 
 // watchedNode is a way to one node of a cluster on which a test looks at what
@@ -141,25 +144,38 @@ func notAligned(t *testing.T, w *watchedNode, repo string) {
 	for i := 0; key == "" || !w.node.Slots.Contains(slot.Of([]byte(key))); i++ {
 		key = fmt.Sprintf("between:%d", i)
 	}
+	// From now on the nodes count what they would send to replicas.
+	slotark(t, password, "snapshot", "--collect", "stream", "--node", w.Addrs()[0], "--repo", filepath.Join(t.TempDir(), "repo")).want(t, exitDone)
+	// Half a command, as of a write that is under way, is in the file when it is
+	// linked; the node does not know of it.
+	const half = "*3\r\n$3\r\nSET\r\n$"
+	increments, whole := appended(t, w.node), int64(0)
+	file := increments[len(increments)-1]
 	between := 0
 	w.pass = func(server io.Writer, p []byte) error {
 		at := bytes.Index(bytes.ToUpper(p), bareSave)
 		if at < 0 {
 			return handOn(server, p)
 		}
-		between++
+		if between++; between > 1 {
+			cutFile(t, file, whole)
+		}
 		if err := handOn(server, p[:at]); err != nil {
 			return err
 		}
 		for i := range 2 { // when the second is carried out, what came before the first was, too
 			ask(t, w.Cluster, w.node.Addr(), "SET", key, i)
 		}
+		persistence(t, w.Cluster, w.node.Addr(), "aof_buffer_length", "0") // an fsync can make them wait
+		whole = appendTo(t, file, half)
 		return handOn(server, p[at:])
 	}
 	slotark(t, password, w.take...).want(t, exitDone, "is whole", "where its dump stands in its append-only files could not be told")
 	if between == 0 { // more than once while the save of the run before is still going on
-		t.Error("nothing came in between")
+		t.Fatal("nothing came in between")
 	}
+	cutFile(t, file, whole)
+	wantSets(t, w, repo, int64(len(half)))
 	o := slotark(t, password, "show", "latest", "--repo", repo, "--json").want(t, exitDone)
 	if a, b := strings.Count(o.stdout, `"aligned":true`), strings.Count(o.stdout, `"aligned":false`); a != 1 || b != 1 {
 		t.Errorf("%d sets end where their dump begins, %d do not:\n%s", a, b, o.stdout)
@@ -169,5 +185,82 @@ func notAligned(t *testing.T, w *watchedNode, repo string) {
 	slotark(t, password, "restore", "latest", "--from-aof", "--repo", repo, "--to", strings.Join(targets, ",")).want(t, exitFindings, "cannot be compared with it")
 	if got := fmt.Sprint(do(t, targets[1], "GET", key)); got != "1" {
 		t.Errorf("what was written last before the set's end is %s", got)
+	}
+}
+
+// appended are the files that a node appends to, the newest last.
+func appended(t *testing.T, node *clustertest.Node) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(node.Proc.Dir(), "appendonlydir", "*.incr.aof"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("a node whose files were never rewritten appends to %v, %v", paths, err)
+	}
+	return paths
+}
+
+// appendTo appends to a file and returns its size before.
+func appendTo(t *testing.T, path, text string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return info.Size()
+}
+
+func cutFile(t *testing.T, path string, size int64) {
+	if err := os.Truncate(path, size); err != nil {
+		t.Error(err)
+	}
+}
+
+// wantSets checks what the newest snapshot says of the sets of a cluster at rest
+// against the nodes and their files. One set was cut.
+func wantSets(t *testing.T, w *watchedNode, repo string, cut int64) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(repo, "default", "snapshots", "*", "manifest.json"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("manifests %v, %v", paths, err)
+	}
+	text, err := os.ReadFile(slices.Max(paths)) // ids are in the order of time
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Decode(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, node := range w.Nodes {
+		set, want := m.Shards[i].AOF, int64(0)
+		if node == w.node {
+			want = cut
+		}
+		content, err := os.ReadFile(appended(t, node)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		stamps := regexp.MustCompile(`(?m)^#TS:(\d+)\r$`).FindAllSubmatch(content, -1)
+		first, last := fmt.Sprint(set.First.Unix()), fmt.Sprint(set.Last.Unix())
+		if len(stamps) < 2 || first != string(stamps[0][1]) || last != string(stamps[len(stamps)-1][1]) {
+			t.Errorf("shard %d is from %s to %s, its file has %q", i, first, last, stamps)
+		}
+		if set.Cut != want || set.Files[len(set.Files)-1].Bytes != int64(len(content)) {
+			t.Errorf("shard %d: %d bytes were cut off, want %d; %+v of a file of %d bytes", i, set.Cut, want, set.Files, len(content))
+		}
+		at, err := w.Access().Open(node.Addr()).Info(t.Context(), "replication")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if offset := at.Int("master_repl_offset"); offset == 0 || set.Offset.End != offset || set.Offset.Start != nil {
+			t.Errorf("shard %d ends at %+v, the node is at %d", i, set.Offset, offset)
+		}
 	}
 }

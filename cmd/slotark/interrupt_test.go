@@ -217,6 +217,29 @@ func TestKilledSnapshot(t *testing.T) {
 	slotark(t, password, snapshot...).want(t, exitDone, "is whole")
 	slotark(t, "", append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level deep")
 	wantSameSettings(t, before, c.Addrs())
+	t.Run("time limit", func(t *testing.T) { testTimeLimit(t, c) })
+}
+
+// testTimeLimit takes snapshots of dumps that would take a minute: they end at
+// their limit, which they name, and leave nothing.
+func testTimeLimit(t *testing.T, c *clustertest.Cluster) {
+	for _, addr := range c.Addrs() {
+		do(t, addr, "CONFIG", "SET", "rdb-key-save-delay", 30_000)
+	}
+	before, stores := serverSettings(t, c.Addrs()), folders(t)
+	for _, way := range []string{"bgsave", "stream"} {
+		args, left := stores.make(t)
+		began := time.Now()
+		slotark(t, password, append([]string{"snapshot", "--time-limit", "2s", "--collect", way, "--node", c.Addrs()[0]}, args...)...).
+			wantFailure(t, exitFailed, "the snapshot took over its limit of 2s").wantOneLine(t)
+		if took := time.Since(began); took > promptly {
+			t.Errorf("by %s it took %s to end", way, took)
+		}
+		if rest := slices.DeleteFunc(left(t), func(name string) bool { return name == "slotark.json" }); len(rest) > 0 {
+			t.Errorf("by %s it left %v", way, rest)
+		}
+	}
+	wantSameSettings(t, before, c.Addrs())
 }
 
 // TestInterruptedRestore interrupts both ways of restoring, and verify.
