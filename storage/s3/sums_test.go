@@ -15,7 +15,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,8 +33,7 @@ func TestSumsOnTheWire(t *testing.T) {
 	server := s3test.Start(t)
 	bucket := server.Bucket(t, "backups")
 	forward := server.Forward(t)
-	var mu sync.Mutex
-	seen := 0
+	var seen atomic.Int64
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if sends(r) {
 			data, err := io.ReadAll(r.Body)
@@ -55,9 +53,7 @@ func TestSumsOnTheWire(t *testing.T) {
 				}
 			}
 			r.Body = io.NopCloser(bytes.NewReader(data))
-			mu.Lock()
-			seen++
-			mu.Unlock()
+			seen.Add(1)
 		}
 		forward.ServeHTTP(w, r)
 	})
@@ -76,12 +72,12 @@ func TestSumsOnTheWire(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			seen = 0
+			seen.Store(0)
 			for what, size := range bySize {
 				storagetest.Put(t, s, what, storagetest.Bytes(size, 1))
 			}
-			if seen < 3 { // an object, and the two parts of another
-				t.Errorf("%d requests were seen: the test tests nothing", seen)
+			if seen.Load() < 3 { // an object, and the two parts of another
+				t.Errorf("%d requests were seen: the test tests nothing", seen.Load())
 			}
 		})
 	}
