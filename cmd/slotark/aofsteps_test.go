@@ -146,6 +146,11 @@ func notAligned(t *testing.T, w *watchedNode, repo string) {
 	}
 	// From now on the nodes count what they would send to replicas.
 	slotark(t, password, "snapshot", "--collect", "stream", "--node", w.Addrs()[0], "--repo", filepath.Join(t.TempDir(), "repo")).want(t, exitDone)
+	for i := range 16 { // to both
+		if err := w.Client().Set(t.Context(), fmt.Sprintf("counted:%d", i), i, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// Half a command, as of a write that is under way, is in the file when it is
 	// linked; the node does not know of it.
 	const half = "*3\r\n$3\r\nSET\r\n$"
@@ -252,11 +257,12 @@ func wantSets(t *testing.T, w *watchedNode, repo string, cut int64) {
 		if len(stamps) < 2 || first != string(stamps[0][1]) || last != string(stamps[len(stamps)-1][1]) {
 			t.Errorf("shard %d is from %s to %s, its file has %q", i, first, last, stamps)
 		}
-		if set.Cut != want || set.Files[len(set.Files)-1].Bytes != int64(len(content)) {
+		if set.Cut != want || set.Files[len(set.Files)-1].Content().Bytes != int64(len(content)) {
 			t.Errorf("shard %d: %d bytes were cut off, want %d; %+v of a file of %d bytes", i, set.Cut, want, set.Files, len(content))
 		}
-		at, err := w.Access().Open(node.Addr()).Info(t.Context(), "replication")
-		if err != nil {
+		client := w.Access().Open(node.Addr())
+		at, err := client.Info(t.Context(), "replication")
+		if err = errors.Join(err, client.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if offset := at.Int("master_repl_offset"); offset == 0 || set.Offset.End != offset || set.Offset.Start != nil {
