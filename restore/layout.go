@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -107,7 +108,7 @@ func (r *run) checkLayout() error {
 	var all slot.Set
 	for _, slots := range r.layout {
 		if slots.Len() == 0 {
-			return hint.Refuse(fmt.Errorf("a shard without slots in the layout"), advice)
+			return hint.Refuse(errors.New("a shard without slots in the layout"), advice)
 		}
 		if twice := all.Intersect(slots); twice.Len() > 0 {
 			return hint.Refuse(fmt.Errorf("slots %s are given to two shards", twice), advice)
@@ -120,9 +121,10 @@ func (r *run) checkLayout() error {
 	if more := all.Minus(r.manifest.Slots()); more.Len() > 0 {
 		return hint.Refuse(fmt.Errorf("the snapshot does not hold slots %s", more), "leave them out")
 	}
-	if r.AOF && r.ToDir != "" && r.reshaped() {
-		return hint.Refuse(fmt.Errorf("append-only files are seeded on the shards that they were taken from, and on no others"),
-			"leave --from-aof out to seed from the dumps, or replay them into running nodes: --to")
+	// Commands without a key, such as FLUSHALL and FUNCTION LOAD, mean one shard.
+	if r.AOF && r.reshaped() {
+		return hint.Refuse(errors.New("append-only files are restored onto the shards that they were taken from, and onto no others"),
+			"leave --from-aof out: the dumps hold the same")
 	}
 	return nil
 }

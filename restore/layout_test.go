@@ -87,7 +87,7 @@ func TestLayoutRefusals(t *testing.T) {
 		"slots 100-199 are given to no shard":  "0-99 200-16383",
 		"":                                     "0-16383",
 		"the snapshot does not hold slots 0-9": "0-16383 ",
-		"append-only files are seeded on the shards": "0-16383  ",
+		"append-only files are restored onto the shards": "0-16383  ",
 	} {
 		r := laidOut(t, "0-16383", onto)
 		switch onto {
@@ -95,7 +95,7 @@ func TestLayoutRefusals(t *testing.T) {
 			r = laidOut(t, "10-16383", onto)
 		case "0-16383  ":
 			r = laidOut(t, "0-99 100-16383", onto)
-			r.AOF, r.ToDir = true, "there"
+			r.AOF = true
 		}
 		err := r.checkLayout()
 		if want == "" && err == nil {

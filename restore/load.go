@@ -52,7 +52,7 @@ func (r *run) loadBundle(ctx context.Context, b bundle) error {
 		return err
 	}
 	for _, t := range onto {
-		if err := r.settleSet(ctx, t, r.same(b)); err != nil {
+		if err := r.settleSet(ctx, t); err != nil {
 			return err
 		}
 	}

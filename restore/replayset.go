@@ -12,14 +12,12 @@ import (
 
 	"github.com/slotark/slotark/internal/aof"
 	"github.com/slotark/slotark/internal/cluster"
-	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 )
 
-// setLoader sends one shard's append-only files to the primaries that own its slots
-// now.
+// setLoader sends one shard's append-only files to its primary.
 //
 // A server that loads such files lets no key expire: that it did is in the
 // files, as a DEL. A running node does, and a counter that is counted up after
@@ -60,19 +58,11 @@ func (r *run) loadSet(ctx context.Context, index int, onto []*target, copied *ca
 
 // settleSet brings the expiries of a target back when all its commands were sent,
 // and counts its keys.
-func (r *run) settleSet(ctx context.Context, t *target, same bool) error {
+func (r *run) settleSet(ctx context.Context, t *target) error {
 	if err := r.bringBack(ctx, t); err != nil {
 		return err
 	}
 	outcome := &r.outcome.Shards[t.shard]
-	if !same {
-		info, err := t.node.Info(ctx, "keyspace")
-		if err != nil {
-			return err
-		}
-		outcome.Keys = keysIn(info)
-		return nil
-	}
 	source := r.sourcesOf(t.shard)[0]
 	outcome.Bytes = r.sizeOf(source)
 	if shard := r.manifest.Shards[source]; shard.AOF.Aligned {
@@ -133,11 +123,9 @@ func (l *setLoader) dump() error {
 func (l *setLoader) libraries() error {
 	for _, code := range l.code[l.index] {
 		name, _, _ := strings.Cut(string(code[:min(len(code), maxKeyBytes)]), "\n")
-		err := l.lanes.each(func(way *lane) error {
-			return way.send(sent{what: kindFunction, name: name, weight: int64(len(code))}, func(w *bufio.Writer) error {
-				_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "FUNCTION", "LOAD", "REPLACE", code))
-				return err
-			})
+		err := l.lanes[0].send(sent{what: kindFunction, name: name, weight: int64(len(code))}, func(w *bufio.Writer) error {
+			_, err := w.Write(cluster.AppendCommand(w.AvailableBuffer(), "FUNCTION", "LOAD", "REPLACE", code))
+			return err
 		})
 		if err != nil {
 			return err
@@ -204,20 +192,12 @@ func (l *setLoader) command(r *aof.Record) error {
 	if err != nil {
 		return err
 	}
-	ways := l.lanes
-	if r.Slot >= 0 {
-		ways = lanes{l.lanes.to(r.Slot)}
-	} else if len(l.lanes) > 1 && (name == "FLUSHALL" || name == "FLUSHDB") {
-		return hint.Add(fmt.Errorf("the command %s at byte %d of %s empties a shard, and the nodes that it goes to hold others' keys, too", name, r.Offset, l.file),
-			"Restore onto the snapshot's own slots, or from the dumps: leave --from-aof out.")
+	way := l.lanes[0] // the one there is: sets are restored onto their own shards
+	if err := way.choose(r.DB); err != nil {
+		return err
 	}
-	return ways.each(func(way *lane) error {
-		if err := way.choose(r.DB); err != nil {
-			return err
-		}
-		command := sent{what: kindCommand, name: name, weight: l.value.size, file: l.file, at: r.Offset}
-		return way.send(command, func(w *bufio.Writer) error { return l.value.writeChanged(w, change) })
-	})
+	command := sent{what: kindCommand, name: name, weight: l.value.size, file: l.file, at: r.Offset}
+	return way.send(command, func(w *bufio.Writer) error { return l.value.writeChanged(w, change) })
 }
 
 // tell says what was left out, and what could not be held up.

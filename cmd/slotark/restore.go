@@ -51,7 +51,8 @@ each step would do, onto what, with how much data and memory.
 
 With --from-aof either is done from the snapshot's append-only files, where it was
 taken with --aof: they end where the dumps begin, so the result is compared with
-these. Seeded servers then start with appendonly yes.
+these. Seeded servers then start with appendonly yes. Onto other shards only the
+dumps can be restored.
 
 The targets are reached with --user, --password-file and --tls... like any other
 cluster. Nothing is ever restored over keys.
