@@ -70,7 +70,10 @@ func (r *run) checkTargets(ctx context.Context) error {
 	}
 	r.noteUnused(given)
 	err = refuse(append(against, r.sameNodes()...))
-	if killed, _ := r.abandoned(ctx); err != nil && killed != nil && !r.Resume { // without a store's word the advice is the usual one
+	if err == nil || r.Resume {
+		return err
+	}
+	if killed, _ := r.abandoned(ctx); killed != nil { // without a store's word the advice is the usual one
 		err = hint.Add(err, fmt.Sprintf("A restore of this snapshot into these nodes began at %s and did not end. If it was killed: the same command with --resume begins anew.", human.Moment(killed.Begun)))
 	}
 	return err
