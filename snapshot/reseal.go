@@ -26,7 +26,7 @@ type ResealOptions struct {
 	Sealer   *seal.Sealer      // to whom; compression stays what it is
 	// Mirroring is what is asked of the mirrors, as when a snapshot is taken.
 	Mirroring catalog.Mirroring
-	Parallel  int    // shards at once; 0 is DefaultParallel
+	Parallel  int    // shards at once; 0 is 1: opening and sealing one keeps two processors busy, and more take its memory again
 	Build     string // "slotark 0.1.0", for the manifest
 	Progress  progress.Func
 }
@@ -91,7 +91,7 @@ type resealing struct {
 
 func newResealing(o ResealOptions) *resealing {
 	if o.Parallel == 0 {
-		o.Parallel = DefaultParallel
+		o.Parallel = 1
 	}
 	old := o.Snapshot.Manifest
 	compression := old.Seal.Compression
