@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -66,7 +67,14 @@ type usageError struct{ error }
 
 func (u usageError) Unwrap() []error { return []error{u.error, errUsage} }
 
+// softMemory is from where on memory is collected more eagerly: what is in use is
+// less, and the promise is 256 MiB.
+const softMemory = 200 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemory)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

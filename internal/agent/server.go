@@ -37,7 +37,7 @@ const (
 	lingering = 10 * time.Minute
 	// parallel is how many shards are captured at once: each has parts of an object
 	// in memory.
-	parallel = 4
+	parallel = 3
 	// drainLimit is how long jobs under way may take to come to an end when the
 	// agent is stopped; after it they are aborted.
 	drainLimit = 30 * time.Second
