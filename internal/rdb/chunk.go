@@ -3,7 +3,9 @@ package rdb
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"slices"
 )
 
 // streamBlocks and blockBytes bound how much of a long value lies between the
@@ -21,9 +23,12 @@ var errCut = errors.New("the checks of a value go beyond its end")
 type chunk struct {
 	header   Header
 	items    []item
-	text     []byte // names of keys and modules, facts
-	values   []byte // what they lie in: the page's, up to the end of the last one
-	bytes    int    // of them
+	results  []result // what the worker found, one for each item
+	failed   int      // the item that is damaged; where none is, their number
+	err      error    // what is wrong with it
+	text     []byte   // names of keys and modules, facts
+	values   []byte   // what they lie in: the page's, up to the end of the last one
+	bytes    int      // of them
 	page     *page
 	done     chan struct{} // has room for one: the worker never waits
 	panicked string        // what a worker died of
@@ -31,31 +36,51 @@ type chunk struct {
 
 // item is one record of a chunk.
 type item struct {
-	rec        Record
-	begin, fin int          // of the value in the page
+	rec Record
+	place
+}
+
+// place is where an item's value is.
+type place struct {
+	begin, fin int32        // in the page
 	stream     *valueStream // or the value itself, too long for a chunk
 	end        int64        // the dump's offset behind the record
 	partial    bool         // the scan ended inside the value
+	unchecked  bool         // the scan read more members than are held against each other
+}
 
-	// What the worker found.
+// result is what a worker found. It is no part of the item: the memory of that
+// then stays near to who wrote it, and reads it again.
+type result struct {
 	digest    Digest
-	err       error
 	checked   int64 // how much of the dump was consumed then
 	unchecked bool  // more members than are held against each other
 }
 
 func (c *chunk) reset() {
-	clear(c.items) // streams and facts hold memory
-	c.items, c.values, c.bytes, c.panicked = c.items[:0], nil, 0, ""
+	c.items, c.values, c.bytes, c.err, c.panicked = c.items[:0], nil, 0, nil, ""
 	if c.text = c.text[:0]; cap(c.text) > scratchKept {
 		c.text = nil
 	}
 }
 
+// next is where the next record and its key are read to, so that neither is
+// copied if the chunk is still this one when they are read.
+func (c *chunk) next() (rec *Record, key []byte) {
+	n := len(c.items)
+	c.items = slices.Grow(c.items, 1)
+	return &c.items[:n+1][n].rec, c.text[len(c.text):]
+}
+
 // add takes in a record.
 func (c *chunk) add(rec *Record) *item {
-	c.items = append(c.items, item{rec: *rec})
-	return &c.items[len(c.items)-1]
+	n := len(c.items)
+	c.items = slices.Grow(c.items, 1)[:n+1]
+	it := &c.items[n]
+	if it.place = (place{}); &it.rec != rec {
+		it.rec = *rec
+	}
+	return it
 }
 
 // extend takes in a value, the last in what was read so far.
@@ -153,7 +178,7 @@ type worker struct {
 }
 
 func newWorker(p *pipeline) *worker {
-	w := &worker{p: p, chunk: input{src: nothing{}, size: p.options.Size}}
+	w := &worker{p: p, reader: Reader{rec: new(Record)}, chunk: input{src: nothing{}, size: p.options.Size}}
 	w.reader.digester = newDigester(&w.reader, p.options.Digest)
 	w.reader.digester.templates = p.scan.digester.templates
 	return w
@@ -164,6 +189,10 @@ func (w *worker) run(tasks <-chan *chunk) {
 	for c := range tasks {
 		w.check(c)
 		c.done <- struct{}{}
+		// Who waits for this chunk feeds all workers: it goes first. On a processor
+		// that has another goroutine to run it would wait until that has nothing
+		// more to do.
+		runtime.Gosched()
 	}
 }
 
@@ -183,15 +212,16 @@ func (w *worker) check(c *chunk) {
 		if it.stream == nil && it.rec.Kind != KindKey { // a streamed one's record is still the scan's
 			continue
 		}
-		if w.value(c, it); it.err != nil {
+		if c.err = w.value(c, it, &c.results[i]); c.err != nil {
+			c.failed = i
 			w.p.stop.Store(true)
 			return
 		}
 	}
 }
 
-// value checks and digests one.
-func (w *worker) value(c *chunk, it *item) {
+// value checks and digests one. Its error is the value's damage.
+func (w *worker) value(c *chunk, it *item, found *result) (err error) {
 	r, d, rec := &w.reader, w.reader.digester, &it.rec
 	if it.stream != nil {
 		if w.long == nil {
@@ -209,6 +239,7 @@ func (w *worker) value(c *chunk, it *item) {
 		r.in, r.rec.Offset = &w.chunk, it.rec.Offset
 	}
 	d.in, d.unchecked = r.in, false
-	it.digest, it.err = d.value(rec)
-	it.checked, it.unchecked = r.in.offset(), d.unchecked
+	found.digest, err = d.value(rec)
+	found.checked, found.unchecked = r.in.offset(), d.unchecked
+	return err
 }

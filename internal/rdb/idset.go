@@ -119,7 +119,9 @@ func (s *idSet) takeTable(expected int) {
 // that is enough.
 func (s *idSet) blank(memory []id, places int) []id {
 	if places > cap(memory) {
-		return make([]id, places)
+		memory = make([]id, places)
+		adviseHuge(memory)
+		return memory
 	}
 	memory = memory[:places]
 	clear(memory)

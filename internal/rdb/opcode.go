@@ -17,7 +17,7 @@ const (
 // readAttribute reads an opcode that describes the key after it, each at most
 // once. It reports false for any other opcode.
 func (r *Reader) readAttribute(op byte, at int64) (bool, error) {
-	rec := &r.rec
+	rec := r.rec
 	var twice bool
 	var err error
 	switch {
@@ -126,7 +126,7 @@ func (r *Reader) readSlotInfo(at int64) error {
 		return err
 	}
 	r.rec.Slot = int(number)
-	return r.slots.open(&r.rec, at)
+	return r.slots.open(r.rec, at)
 }
 
 // readAux reads a named fact. Valkey 8 announces its slots by one.
@@ -138,7 +138,7 @@ func (r *Reader) readAux(at int64) error {
 	if r.value, err = r.in.appendString(r.value[:0], maxString); err != nil {
 		return err
 	}
-	rec := &r.rec
+	rec := r.rec
 	rec.Kind, rec.Name, rec.Value = KindAux, r.name, r.value
 	if string(r.name) != "slot-info" {
 		return nil
@@ -159,7 +159,7 @@ func (r *Reader) readFunction() error {
 
 // readSlotImport reads Valkey's note of an atomic slot migration under way.
 func (r *Reader) readSlotImport() error {
-	rec := &r.rec
+	rec := r.rec
 	var err error
 	if r.name, err = r.in.appendString(r.name[:0], maxTaskName); err != nil {
 		return err

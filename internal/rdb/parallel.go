@@ -132,11 +132,12 @@ func (p *pipeline) Next() (*Record, error) {
 			p.err = p.advance()
 			continue
 		}
-		it := &p.current.items[p.at]
+		it, found := &p.current.items[p.at], &p.current.results[p.at]
+		p.offset, p.unchecked = it.end, p.unchecked || it.unchecked || found.unchecked
+		p.err = p.judge(it, found)
 		p.at++
-		p.offset, p.unchecked = it.end, p.unchecked || it.unchecked
-		if p.err = p.judge(it); p.err == nil {
-			it.rec.Digest = it.digest
+		if p.err == nil {
+			it.rec.Digest = found.digest
 			return &it.rec, nil
 		}
 	}
@@ -144,19 +145,20 @@ func (p *pipeline) Next() (*Record, error) {
 }
 
 // judge returns what is wrong with a record, if anything is.
-func (p *pipeline) judge(it *item) error {
-	if it.err != nil {
-		p.offset = it.checked
+func (p *pipeline) judge(it *item, found *result) error {
+	var err error
+	if p.at == p.current.failed {
+		p.offset, err = found.checked, p.current.err
 	}
 	switch {
-	case it.partial && (it.err == nil || errors.Is(it.err, errCut)):
+	case it.partial && (err == nil || errors.Is(err, errCut)):
 		// A worker found nothing before the place where the scan ended.
 		p.ended = true
 		return p.end
-	case it.err != nil:
-		return it.err
-	case it.rec.Kind == KindKey && it.checked != it.end:
-		return fmt.Errorf("check the value at byte %d: it ends at byte %d, its checks at byte %d", it.rec.ValueOffset, it.end, it.checked)
+	case err != nil:
+		return err
+	case it.rec.Kind == KindKey && found.checked != it.end:
+		return fmt.Errorf("check the value at byte %d: it ends at byte %d, its checks at byte %d", it.rec.ValueOffset, it.end, found.checked)
 	}
 	return nil
 }
@@ -191,7 +193,7 @@ func (p *pipeline) advance() error {
 // scanChunk scans until a chunk is handed to the workers, or the scan ends.
 func (p *pipeline) scanChunk() {
 	for handed := len(p.queue); len(p.queue) == handed && p.end == nil; {
-		p.scan.key = p.filling.text[len(p.filling.text):] // read where it will stay
+		p.scan.rec, p.scan.key = p.filling.next() // read where they will stay
 		rec, err := p.scan.Next()
 		switch {
 		case err != nil:
@@ -212,7 +214,7 @@ func (p *pipeline) keep(rec *Record) {
 	it := c.add(rec)
 	it.end = p.scan.Offset()
 	if rec.Kind == KindKey {
-		it.begin, it.fin = in.captured, in.pos
+		it.begin, it.fin = int32(in.captured), int32(in.pos)
 		c.extend(in.buf[:in.pos], in.pos-in.captured)
 		c.own(&it.rec)
 	} else if it.unchecked = p.scan.digester.unchecked; len(rec.Name)+len(rec.Value) <= p.limits.bytes {
@@ -235,6 +237,8 @@ func (p *pipeline) handOver() {
 
 func (p *pipeline) dispatch(c *chunk) {
 	c.header = p.scan.header
+	c.failed = len(c.items)
+	c.results = append(c.results[:0], make([]result, len(c.items))...)
 	c.page = p.page
 	c.page.users++
 	p.queue = append(p.queue, c)
@@ -261,15 +265,15 @@ func (p *pipeline) keepPartial() {
 	// What is read and not consumed belongs to the dump as well: a worker comes
 	// to its own damage in it, or to its end.
 	if p.keeps(in.end - in.captured) {
-		it := p.filling.add(&p.scan.rec)
-		it.begin, it.fin, it.partial = in.captured, in.end, true
+		it := p.filling.add(p.scan.rec)
+		it.begin, it.fin, it.partial = int32(in.captured), int32(in.end), true
 		p.filling.extend(in.buf[:in.end], in.end-in.captured)
 		p.filling.own(&it.rec)
 		return
 	}
 	_, err := p.Write(in.buf[in.captured:in.end])
 	if err == nil || p.stream != nil {
-		p.endStream(&p.scan.rec, true)
+		p.endStream(p.scan.rec, true)
 	}
 }
 
@@ -324,7 +328,7 @@ func (p *pipeline) Write(b []byte) (int, error) {
 func (p *pipeline) beginStream() {
 	p.handOver()
 	c := p.newChunk()
-	it := c.add(&p.scan.rec)
+	it := c.add(p.scan.rec)
 	c.own(&it.rec)
 	it.stream = &valueStream{rec: it.rec, blocks: make(chan []byte, streamBlocks), spare: p.blocks}
 	p.dispatch(c)

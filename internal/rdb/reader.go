@@ -56,22 +56,22 @@ const (
 // call of Next.
 type Record struct {
 	Kind   Kind
-	Offset int64 // of the record's first byte in the dump, its expiry included
-
-	DB     int    // database number
-	Slot   int    // hash slot of Key; of a KindSlotInfo
-	Key    []byte // name
 	Type   byte   // RDB value type
 	Family Family // what the type is an encoding of
 
-	ExpireAt  int64 // Unix milliseconds
-	HasExpiry bool
+	// What is said of a key, and whether it is. These bytes stand together since
+	// millions of records pass through memory.
+	HasExpiry, HasIdle, HasFreq bool
+	Freq                        uint8 // logarithmic use counter, under an LFU policy
+	HasMeta                     bool  // modules attached metadata to the key (Redis 8.6)
+	ExpireAt                    int64 // Unix milliseconds
+	IdleSeconds                 int64 // since last use, under an LRU policy
 
-	IdleSeconds int64 // since last use, under an LRU policy
-	HasIdle     bool
-	Freq        uint8 // logarithmic use counter, under an LFU policy
-	HasFreq     bool
-	HasMeta     bool // modules attached metadata to the key (Redis 8.6)
+	Offset int64 // of the record's first byte in the dump, its expiry included
+
+	DB   int    // database number
+	Slot int    // hash slot of Key; of a KindSlotInfo
+	Key  []byte // name
 
 	Digest Digest // of the key, where asked for
 
@@ -97,7 +97,7 @@ type Reader struct {
 	begun  bool
 	err    error // sticky: what Next returned last
 
-	rec       Record
+	rec       *Record
 	key       []byte // memory behind rec.Key
 	name      []byte // memory behind rec.Name
 	value     []byte // memory behind rec.Value
@@ -117,7 +117,7 @@ type Reader struct {
 func NewReader(src io.Reader, o Options) *Reader {
 	in := newInput(src, o.Size)
 	in.capture = o.Capture
-	r := &Reader{in: in, slots: slotSection{slot: -1}}
+	r := &Reader{in: in, rec: new(Record), slots: slotSection{slot: -1}}
 	r.deep, r.view = o.Deep || o.Digest, o.View
 	if r.deep || o.View != nil {
 		r.digester = newDigester(r, o.Digest || o.View != nil)
@@ -137,7 +137,7 @@ func (r *Reader) Next() (*Record, error) {
 		r.err = err
 		return nil, err
 	}
-	return &r.rec, nil
+	return r.rec, nil
 }
 
 // Header is the dump's header, once Next has returned for the first time.
@@ -161,7 +161,7 @@ func (r *Reader) next() error {
 		}
 		r.begun = true
 	}
-	r.rec = Record{Offset: r.in.offset(), DB: r.db}
+	*r.rec = Record{Offset: r.in.offset(), DB: r.db}
 	// Attributes (expiry, idle time, ...) stand before the key they belong to.
 	for attributed := false; ; attributed = true {
 		at := r.in.offset()
@@ -228,7 +228,7 @@ func (r *Reader) readHeader() error {
 
 // readKey reads a key and passes over its value.
 func (r *Reader) readKey(typ byte, at int64) error {
-	rec := &r.rec
+	rec := r.rec
 	if rec.Family = r.header.familyOf(typ); rec.Family == None {
 		return r.unknownType(typ, at)
 	}
