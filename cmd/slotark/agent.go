@@ -63,7 +63,7 @@ SIGTERM lets what is under way come to its end for 30 s, then removes it.
 }
 
 func runAgent(ctx context.Context, a *app, cmd *cobra.Command) error {
-	s, err := a.settings(ctx, cmd, needCluster|needStores|needWrites)
+	s, err := a.settings(ctx, cmd, needCluster|needStores|needWrites|needLocks)
 	if err != nil {
 		return err
 	}

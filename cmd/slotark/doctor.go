@@ -54,7 +54,7 @@ func runDoctor(ctx context.Context, a *app, cmd *cobra.Command) (*snapshot.Exami
 		return nil, "", err
 	}
 	if s.Repository.Primary != "" {
-		if s.stores, err = a.openStores(ctx, s.Config); err != nil {
+		if s.stores, err = a.openStores(ctx, s.Config, needLocks); err != nil {
 			return nil, "", err
 		}
 	}

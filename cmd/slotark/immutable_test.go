@@ -96,11 +96,15 @@ func TestLockedSnapshots(t *testing.T) {
 	server := s3test.Start(t)
 	bucket := server.LockedBucket(t, "locked")
 	mirror := filepath.Join(t.TempDir(), "mirror")
-	repo := []string{"--repo", server.URL(bucket, "backups") + "&lock=compliance&lock_for=30d", "--mirror", mirror}
+	repo := []string{"--repo", server.URL(bucket, "backups") + "&lock=compliance", "--mirror", mirror}
 	run := func(args ...string) outcome { return slotark(t, password, append(args, repo...)...) }
-	for range 2 {
-		run("snapshot", "--node", c.Addrs()[0]).want(t, exitDone)
+	// The lock is as long as the rules keep a snapshot for sure, and who stores
+	// none needs no rules.
+	for _, rules := range []string{"keep_within: 30d, keep_daily: 90", "keep_within: 720h"} {
+		run("snapshot", "--node", c.Addrs()[0], "--config", writeFile(t, filepath.Join(t.TempDir(), "slotark.yaml"), "retention: {"+rules+"}\n")).want(t, exitDone)
 	}
+	run("snapshot", "--node", c.Addrs()[0], "--config", writeFile(t, filepath.Join(t.TempDir(), "slotark.yaml"), "retention: {keep_daily: 90}\n")).
+		want(t, exitUsage, "no retention rule keeps a snapshot for a time that is sure").wantOneLine(t)
 	ids := idsOf(t, repo...)
 	run("verify", "latest").want(t, exitDone)
 	begun, err := time.Parse("20060102T150405Z", ids[1][:16])

@@ -168,7 +168,7 @@ something. What a prune has dropped is not brought back.
 }
 
 func runMirrorSync(ctx context.Context, a *app, cmd *cobra.Command, o mirrorSyncOptions, ids []string) (*catalog.SyncReport, error) {
-	s, err := a.settings(ctx, cmd, needStores)
+	s, err := a.settings(ctx, cmd, needStores|needLocks)
 	if err != nil {
 		return nil, err
 	}

@@ -107,22 +107,28 @@ func (s *settings) overrideRetention(set *pflag.FlagSet, r config.Retention) err
 // pruneOptions is what the settings say of pruning; serve's scheduled ones are
 // done with the same.
 func (s *settings) pruneOptions() (catalog.PruneOptions, error) {
-	r := s.Retention
-	location, err := r.Location()
+	policy, err := policyOf(s.Retention)
 	if err != nil {
 		return catalog.PruneOptions{}, usageError{err}
 	}
 	// A snapshot may be under way for as long as one is allowed to take.
-	older := max(r.OrphansOlder.Duration(), s.Snapshot.Timeout+time.Hour)
-	o := catalog.PruneOptions{Cluster: s.named, OrphansOlder: older, Policy: catalog.Policy{
-		Last: r.KeepLast, Within: r.KeepWithin.Duration(), Hourly: r.KeepHourly, Daily: r.KeepDaily, Weekly: r.KeepWeekly,
-		Monthly: r.KeepMonthly, Yearly: r.KeepYearly, Minimum: r.KeepMinimum, Location: location, Margin: older,
-	}}
+	older := max(s.Retention.OrphansOlder.Duration(), s.Snapshot.Timeout+time.Hour)
+	policy.Margin = older
+	o := catalog.PruneOptions{Cluster: s.named, OrphansOlder: older, Policy: policy}
 	if o.Policy.Empty() {
 		return o, hint.Add(usageError{errors.New("no retention rule was given: nothing says what to keep")},
 			"give one, such as --keep-daily 7, or the retention section in --config FILE; see first with --dry-run")
 	}
 	return o, nil
+}
+
+// policyOf are the rules of a configuration. They know of no margin yet.
+func policyOf(r config.Retention) (catalog.Policy, error) {
+	location, err := r.Location()
+	return catalog.Policy{
+		Last: r.KeepLast, Within: r.KeepWithin.Duration(), Hourly: r.KeepHourly, Daily: r.KeepDaily, Weekly: r.KeepWeekly,
+		Monthly: r.KeepMonthly, Yearly: r.KeepYearly, Minimum: r.KeepMinimum, Location: location,
+	}, err
 }
 
 // pruneResult is a plan and what came of it.

@@ -49,7 +49,7 @@ the newest first.
 // runReseal seals the snapshots one after the other, and prints each. With no
 // args it is all of them.
 func runReseal(ctx context.Context, a *app, cmd *cobra.Command, args []string) error {
-	s, err := a.settings(ctx, cmd, needStores)
+	s, err := a.settings(ctx, cmd, needStores|needLocks)
 	if err != nil {
 		return err
 	}

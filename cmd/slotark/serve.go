@@ -99,7 +99,7 @@ func runServe(ctx context.Context, a *app, cmd *cobra.Command, o serveOptions) e
 
 // settings are read anew for each run: passwords rotate.
 func (srv *server) settings(ctx context.Context) (*settings, error) {
-	s, err := srv.app.settings(ctx, srv.cmd, needCluster|needStores|needWrites)
+	s, err := srv.app.settings(ctx, srv.cmd, needCluster|needStores|needWrites|needLocks)
 	if err != nil {
 		return nil, err
 	}

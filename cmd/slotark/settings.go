@@ -96,6 +96,7 @@ const (
 	needCluster need = 1 << iota // nodes to connect to
 	needStores                   // a repository
 	needWrites                   // stores as they are now: they will be written
+	needLocks                    // stores that lock snapshots as their URLs say: some will be put
 )
 
 // settings are the configuration, the flags over it, and what is opened by
@@ -148,7 +149,7 @@ func (a *app) settings(ctx context.Context, cmd *cobra.Command, needs need) (*se
 		return nil, usageError{err}
 	}
 	if needs&needStores != 0 {
-		s.stores, err = a.openStores(ctx, c)
+		s.stores, err = a.openStores(ctx, c, needs)
 	}
 	return s, err
 }

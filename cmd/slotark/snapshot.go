@@ -64,7 +64,7 @@ which the next one switches them on again.
 }
 
 func runSnapshot(ctx context.Context, a *app, cmd *cobra.Command, o snapshotOptions) (*snapshot.Result, error) {
-	s, err := a.settings(ctx, cmd, needCluster|needStores|needWrites)
+	s, err := a.settings(ctx, cmd, needCluster|needStores|needWrites|needLocks)
 	if err != nil {
 		return nil, err
 	}

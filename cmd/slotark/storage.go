@@ -55,9 +55,9 @@ Exit status 3 means that a check has failed; warnings alone are 0.
 }
 
 // storesOf opens the stores that are named, or those of the repository.
-func (a *app) storesOf(ctx context.Context, cmd *cobra.Command, urls []string) (*settings, []storage.Named, error) {
+func (a *app) storesOf(ctx context.Context, cmd *cobra.Command, urls []string, needs need) (*settings, []storage.Named, error) {
 	if len(urls) == 0 {
-		s, err := a.settings(ctx, cmd, needStores|needWrites)
+		s, err := a.settings(ctx, cmd, needStores|needWrites|needs)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -67,14 +67,14 @@ func (a *app) storesOf(ctx context.Context, cmd *cobra.Command, urls []string) (
 	if err != nil {
 		return nil, nil, err
 	}
-	stores, err := a.openURLs(ctx, urls)
+	stores, err := a.openURLs(ctx, urls, s.Retention, needs)
 	return s, stores, err
 }
 
 // runStorageCheck checks one store after the other, also where one cannot be
 // reached.
 func runStorageCheck(ctx context.Context, a *app, cmd *cobra.Command, urls []string, quick bool) error {
-	_, stores, err := a.storesOf(ctx, cmd, urls)
+	_, stores, err := a.storesOf(ctx, cmd, urls, needLocks)
 	if err != nil {
 		return err
 	}

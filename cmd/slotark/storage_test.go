@@ -62,6 +62,16 @@ func TestStorageCheck(t *testing.T) {
 	}
 	slotark(t, "", "storage", "check", server.URL(plain, "pre")+"&lock=compliance&lock_for=30d", "--quick").
 		want(t, exitFindings, "asks for lock=compliance, and the bucket has none")
+	// A lock as long as the rules keep a snapshot, one that is longer, and one of which nothing says how long.
+	rules := writeFile(t, filepath.Join(t.TempDir(), "slotark.yaml"), "retention: {keep_within: 7d, keep_daily: 30}\n")
+	for lock, says := range map[string]string{"": "snapshots are locked (governance) for 7 d", "&lock_for=7d": "snapshots are locked (governance) for 7 d", "&lock_for=8d": "and for sure kept for 7 d alone"} {
+		o := slotark(t, "", "storage", "check", server.URL(locked, "pre")+"&lock=governance"+lock, "--quick", "--config", rules).want(t, exitDone, "0 failed")
+		if text := strings.Join(strings.Fields(o.stdout), " "); !strings.Contains(text, says) || strings.Contains(text, "Leave lock_for out") != (lock == "&lock_for=8d") {
+			t.Errorf("lock_for %q: %s", lock, o.stdout)
+		}
+	}
+	slotark(t, "", "storage", "check", server.URL(locked, "pre")+"&lock=governance", "--quick").
+		want(t, exitUsage, "no retention rule keeps a snapshot for a time that is sure", "keep_within", "lock_for=30d").wantOneLine(t)
 }
 
 func TestStorageCheckJSON(t *testing.T) {

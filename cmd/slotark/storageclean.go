@@ -38,7 +38,7 @@ removed by slotark prune.
 }
 
 func runStorageClean(ctx context.Context, a *app, cmd *cobra.Command, urls []string, o cleanOptions) error {
-	s, stores, err := a.storesOf(ctx, cmd, urls)
+	s, stores, err := a.storesOf(ctx, cmd, urls, 0)
 	if err != nil {
 		return err
 	}

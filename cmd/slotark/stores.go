@@ -11,12 +11,13 @@ import (
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/limit"
 	"github.com/slotark/slotark/storage/location"
+	"github.com/slotark/slotark/storage/s3"
 )
 
 // openStores opens the primary and the mirrors, and gives each a name of its
 // own. It is the one place where stores are stacked.
-func (a *app) openStores(ctx context.Context, c *config.Config) ([]storage.Named, error) {
-	stores, err := a.openURLs(ctx, append([]string{c.Repository.Primary}, c.Repository.Mirrors...))
+func (a *app) openStores(ctx context.Context, c *config.Config, needs need) ([]storage.Named, error) {
+	stores, err := a.openURLs(ctx, append([]string{c.Repository.Primary}, c.Repository.Mirrors...), c.Retention, needs)
 	if err != nil {
 		return nil, err
 	}
@@ -30,11 +31,11 @@ func (a *app) openStores(ctx context.Context, c *config.Config) ([]storage.Named
 	return stores, nil
 }
 
-func (a *app) openURLs(ctx context.Context, urls []string) ([]storage.Named, error) {
+func (a *app) openURLs(ctx context.Context, urls []string, rules config.Retention, needs need) ([]storage.Named, error) {
 	var stores []storage.Named
 	taken := map[string]bool{}
 	for _, url := range urls {
-		store, err := a.openStore(ctx, url)
+		store, err := a.openStore(ctx, url, rules, needs)
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -48,7 +49,7 @@ func (a *app) openURLs(ctx context.Context, urls []string) ([]storage.Named, err
 }
 
 // openStore opens one store, as it is now or as it was.
-func (a *app) openStore(ctx context.Context, url string) (storage.Named, error) {
+func (a *app) openStore(ctx context.Context, url string, rules config.Retention, needs need) (storage.Named, error) {
 	l, err := location.Parse(url)
 	if err != nil {
 		return storage.Named{}, err
@@ -56,6 +57,9 @@ func (a *app) openStore(ctx context.Context, url string) (storage.Named, error) 
 	// Of what a bucket with a lock holds, only snapshots are locked, each from
 	// the time at which it was begun.
 	l.S3.LockSince = catalog.SnapshotTime
+	if err := lockAsKept(&l.S3, rules, needs); err != nil {
+		return storage.Named{}, fmt.Errorf("store %s: %w", l, err)
+	}
 	if a.flags.asOf != "" {
 		if l.Scheme != "s3" {
 			return storage.Named{}, hint.Add(fmt.Errorf("--as-of: the folder %s keeps no versions of what was in it", l.Path),
@@ -66,4 +70,25 @@ func (a *app) openStore(ctx context.Context, url string) (storage.Named, error) 
 		}
 	}
 	return l.Open(ctx)
+}
+
+// lockAsKept gives a lock that has no time of its own the one for which the rules
+// keep every snapshot for sure. Who stores no snapshot needs no lock.
+func lockAsKept(o *s3.Options, rules config.Retention, needs need) error {
+	policy, err := policyOf(rules)
+	if err != nil {
+		return err
+	}
+	o.Kept = policy.Sure()
+	switch {
+	case o.Lock == "" || o.LockFor > 0:
+	case o.Kept > 0:
+		o.LockFor = o.Kept
+	case needs&needLocks == 0:
+		o.Lock = ""
+	default:
+		return hint.Add(fmt.Errorf("lock=%s says nothing for how long, and no retention rule keeps a snapshot for a time that is sure", o.Lock),
+			"add keep_within: 30d to the retention section in --config FILE, or lock_for=30d to the store's URL")
+	}
+	return nil
 }

@@ -32,6 +32,12 @@ func (p Policy) Empty() bool {
 	return p.Last == 0 && p.Within == 0 && p.Hourly == 0 && p.Daily == 0 && p.Weekly == 0 && p.Monthly == 0 && p.Yearly == 0
 }
 
+// Sure is for how long, from when it was begun, the rules keep a whole snapshot
+// whatever else is taken; zero where that cannot be said. Every other rule than
+// Within keeps a snapshot only until newer ones have its place, and how soon
+// these come nobody knows.
+func (p Policy) Sure() time.Duration { return max(0, p.Within) }
+
 // Candidate is what retention has to know of one snapshot.
 type Candidate struct {
 	Cluster string

@@ -187,6 +187,7 @@ func kept(decisions []catalog.Decision) map[manifest.ID]bool {
 // TestDecideNeverDropsAFloor tries many policies on many catalogs, each by a
 // seed that a failure names.
 func TestDecideNeverDropsAFloor(t *testing.T) {
+	surely := false
 	for seed := range uint64(3000) {
 		policy, candidates := random(rand.New(rand.NewPCG(seed, 1)))
 		decisions := policy.Decide(candidates, noon)
@@ -200,6 +201,10 @@ func TestDecideNeverDropsAFloor(t *testing.T) {
 			if d.Flaw == "" {
 				whole[d.Cluster]++
 				must = must || whole[d.Cluster] <= max(1, policy.Minimum)
+				sure := policy.Sure() > 0 && noon.Sub(d.Time) <= policy.Sure() // which a lock goes by
+				if surely = surely || sure; sure {
+					must = true
+				}
 				for floor, has := range map[string]bool{" sound": d.Sound, " proved": d.Proved} {
 					must = must || has && !first[d.Cluster+floor]
 					first[d.Cluster+floor] = first[d.Cluster+floor] || has
@@ -220,6 +225,32 @@ func TestDecideNeverDropsAFloor(t *testing.T) {
 				if d.Flaw != "" && !d.Keep && other.Cluster == d.Cluster && other.Flaw == "" && other.Keep && !other.Time.After(d.Time) {
 					t.Fatalf("seed %d: %s is dropped before the older %s", seed, d.ID, other.ID)
 				}
+			}
+		}
+	}
+	if !surely {
+		t.Error("nothing was kept for sure: the test tests less than it says")
+	}
+}
+
+// TestSure has the time for which rules keep a snapshot for sure: until its end
+// they do, whatever else is taken, and after it they need not.
+func TestSure(t *testing.T) {
+	for want, policy := range map[time.Duration]catalog.Policy{
+		0:              {Last: 90, Hourly: 90, Daily: 90, Weekly: 90, Monthly: 90, Yearly: 90, Minimum: 90},
+		48 * time.Hour: {Within: 48 * time.Hour, Last: 1},
+	} {
+		if got := policy.Sure(); got != want {
+			t.Errorf("%+v keeps for sure for %s, want %s", policy, got, want)
+		}
+		all := []catalog.Candidate{taken(noon)}
+		for i := range 200 { // so many that no other rule has a place for it
+			all = append(all, taken(noon.Add(want+time.Duration(i)*time.Second)))
+		}
+		policy.Minimum, policy.Last = 1, min(policy.Last, 1)
+		for after, wantKept := range map[time.Duration]bool{want: want > 0, want + time.Second: false} {
+			if kept := kept(policy.Decide(all, noon.Add(after)))[all[0].ID]; kept != wantKept {
+				t.Errorf("%+v: %s later it is kept: %t", policy, after, kept)
 			}
 		}
 	}

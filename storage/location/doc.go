@@ -12,5 +12,5 @@
 //
 // Parameters of s3: region, endpoint, path_style (true or false; true by
 // default where there is an endpoint), profile, ca, sse with
-// kms_key_id, storage_class, lock with lock_for, as_of, name. Of file: name.
+// kms_key_id, storage_class, lock with or without lock_for, as_of, name. Of file: name.
 package location

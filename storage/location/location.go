@@ -27,8 +27,10 @@ var schemeForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 type Location struct {
 	Scheme string // "file" or "s3"
 	Path   string // of file: absolute
-	S3     s3.Options
-	AsOf   time.Time // of s3: the instant as of which it is shown; zero is now
+	// S3 is the bucket's. A Lock without LockFor is one for as long as a snapshot is
+	// kept: who opens the store knows the rules, and fills it in.
+	S3   s3.Options
+	AsOf time.Time // of s3: the instant as of which it is shown; zero is now
 
 	name string // of the parameter name
 }

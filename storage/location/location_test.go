@@ -34,6 +34,8 @@ func TestParse(t *testing.T) {
 		"s3://b?sse=aws:kms&kms_key_id=k&storage_class=STANDARD_IA&ca=/x": {"s3://b?ca=%2Fx&kms_key_id=k&sse=aws%3Akms&storage_class=STANDARD_IA", "b"},
 		"s3://b?lock=governance&lock_for=4w":                              {"s3://b?lock=governance&lock_for=28d", "b"},
 		"s3://b?lock=compliance&lock_for=36h":                             {"s3://b?lock=compliance&lock_for=36h0m0s", "b"},
+		"s3://b?lock=governance":                                          {"s3://b?lock=governance", "b"},
+		"s3://b?lock=compliance&lock_for=keep":                            {"s3://b?lock=compliance", "b"},
 		"s3://b?as_of=2026-01-31T03:00:00%2B01:00":                        {"s3://b?as_of=2026-01-31T02%3A00%3A00Z", "b"},
 		"s3://b?path_style=true":                                          {"s3://b?path_style=true", "b"},
 	} {
@@ -72,8 +74,8 @@ func TestParseRefuses(t *testing.T) {
 		"s3://b?sse=AES256&kms_key_id=k":      "nothing says that it is used",
 		"s3://b?storage_class=DEEP_ARCHIVE":   "cannot be read for hours",
 		"s3://b?storage_class=cheap":          "one of STANDARD",
-		"s3://b?lock=governance":              "for how long",
 		"s3://b?lock_for=30d":                 "nothing how",
+		"s3://b?lock_for=keep":                "nothing how",
 		"s3://b?lock=forever&lock_for=30d":    "governance or compliance",
 		"s3://b?lock=compliance&lock_for=30":  `lock_for: "30" is not a time span`,
 		"s3://b?lock=compliance&lock_for=0d":  `"0d" is not a time span`,

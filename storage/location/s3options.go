@@ -37,8 +37,12 @@ func parseStored(o *s3.Options, values url.Values) error {
 	return nil
 }
 
-// parseLock reads how objects are locked and for how long: one says nothing
-// without the other.
+// asKept is the lock_for of a lock that lasts as long as the rules of retention
+// keep a snapshot. It is what holds where there is no lock_for.
+const asKept = "keep"
+
+// parseLock reads how objects are locked and for how long: the time says
+// nothing without the way.
 func parseLock(o *s3.Options, values url.Values) error {
 	mode, text := values.Get("lock"), values.Get("lock_for")
 	switch {
@@ -48,8 +52,9 @@ func parseLock(o *s3.Options, values url.Values) error {
 		return hint.Add(errors.New("lock_for says for how long, and nothing how"), "Add lock=governance or lock=compliance.")
 	case mode != s3.Governance && mode != s3.Compliance:
 		return fmt.Errorf("lock is %q: governance or compliance", mode)
-	case text == "":
-		return hint.Add(errors.New("lock says how, and nothing for how long"), "Add lock_for=30d, or as long as no snapshot may be deleted.")
+	case text == "", text == asKept:
+		o.Lock = mode
+		return nil
 	}
 	span, err := parseSpan(text)
 	if err != nil {

@@ -128,8 +128,13 @@ func (s *Store) examineDefault(f contract.Finding, rule *types.ObjectLockRule) c
 	f.Detail = "the bucket can lock"
 	if s.o.Lock == "" {
 		f.Advice = "To lock snapshots, add lock=governance&lock_for=30d to the store's URL."
-	} else {
-		f.Detail += fmt.Sprintf(": snapshots are locked (%s) for %s", s.o.Lock, human.Age(s.o.LockFor))
+		return f
+	}
+	f.Detail += fmt.Sprintf(": snapshots are locked (%s) for %s", s.o.Lock, human.Age(s.o.LockFor))
+	if s.o.Kept > 0 && s.o.LockFor > s.o.Kept {
+		f.Result = contract.Warn
+		f.Detail += fmt.Sprintf(", and for sure kept for %s alone: what no rule keeps stays until its lock ends, and costs", human.Age(s.o.Kept))
+		f.Advice = "Leave lock_for out of the store's URL: then the lock lasts as long as the rules keep each snapshot for sure."
 	}
 	return f
 }

@@ -52,6 +52,9 @@ type Options struct {
 	Lock      string
 	LockFor   time.Duration
 	LockSince func(name string) (time.Time, bool)
+	// Kept is for how long what is locked is wanted for sure, where that is known;
+	// else 0. Examine warns of a lock that lasts longer.
+	Kept time.Duration
 
 	// StallTimeout ends a connection on which nothing has moved for so long.
 	// 0 = 2 minutes.
