@@ -80,7 +80,7 @@ type ShardResult struct {
 // processor, and two cores are what a small host has.
 const parallel = 4
 
-// deepParallel is how many are at level deep, where each may keep 32 MiB of
+// deepParallel is how many are at level deep, where each may keep 20 MiB of
 // names.
 const deepParallel = 2
 

@@ -37,8 +37,8 @@
 // # What it takes
 //
 // Without options, a buffer and half a megabyte of counters. Names are kept in
-// 15 bytes each, at most 32 MiB, and of a dump that is ordered by slot in less
-// than 2 MiB; members of one value in at most 3 MiB for each worker. Beyond these bounds
+// 10 bytes each, at most 20 MiB, and of a dump that is ordered by slot in less
+// than a megabyte; members of one value in at most 2 MiB for each worker. Beyond these bounds
 // duplicates are not looked for any more, and [Report.DuplicatesUnchecked] says
 // so. Packed values, and names of fields that hash templates share, are held
 // whole. Shared names that would be hashed over and over, a thousand times the

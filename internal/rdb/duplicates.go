@@ -3,7 +3,7 @@ package rdb
 import "github.com/slotark/slotark/internal/slot"
 
 const (
-	// maxNames is how many names are kept at most, in 32 MiB.
+	// maxNames is how many names are kept at most, in 20 MiB.
 	maxNames = 2_100_000
 	// namesKept is how many of a slot-ordered dump are kept before those of
 	// finished slots are let go: their table then still lies in a cache.
@@ -70,7 +70,7 @@ func (c *duplicateCheck) add(key *Record) error {
 		}
 	}
 	x := c.ids.of(key.Key)
-	x[0] ^= uint32(key.DB) * 0x9e3779b1 // one name in two databases is two names
+	x.tag ^= uint64(key.DB) * 0x9e3779b97f4a7c15 << 1 // one name in two databases is two names
 	c.pending = append(c.pending, pendingName{id: x, offset: key.Offset, shown: len(c.shown), db: key.DB})
 	c.shown = append(c.shown, key.Key[:min(len(key.Key), nameShown)]...)
 	if len(c.pending) == nameBatch {

@@ -130,15 +130,21 @@ func TestDuplicatesMemory(t *testing.T) {
 	if testing.Short() {
 		return
 	}
-	for _, keys := range []int{2_000_000, 2_200_000} {
-		b := newDump(10).selectDB(0).raw(251).num(uint64(keys)).num(0)
-		for i := range keys {
+	for _, c := range []struct {
+		keys, announced int
+		unchecked       bool
+	}{{2_000_000, 2_000_000, false}, {2_000_000, 0, false}, {2_200_000, 2_200_000, true}} {
+		b := newDump(10).selectDB(0)
+		if c.announced > 0 {
+			b.raw(251).num(uint64(c.announced)).num(0)
+		}
+		for i := range c.keys {
 			b.str(fmt.Sprintf("key:%d", i), "v")
 		}
 		data = b.done()
 		report, memory := measure(data, int64(len(data)))
-		if unchecked := keys > 2_100_000; report.DuplicatesUnchecked != unchecked || memory > 36<<20 {
-			t.Errorf("%d keys: unchecked %t, %d bytes allocated", keys, report.DuplicatesUnchecked, memory)
+		if report.DuplicatesUnchecked != c.unchecked || memory > 25<<20 {
+			t.Errorf("%d keys, %d announced: unchecked %t, %d bytes allocated", c.keys, c.announced, report.DuplicatesUnchecked, memory)
 		}
 	}
 }

@@ -49,15 +49,13 @@ func (h *hasher) begin(tag byte) {
 func (h *hasher) hush() { h.quiet, h.naming = !h.digests, false }
 
 // id stands for what the item holds so far, among the items of a set. Of a long
-// item one part is not the process's own, and 64 bits are: enough for members
-// of kilobytes.
+// item the process's own are 63 bits: enough for members of kilobytes.
 func (h *hasher) id(set *idSet) id {
 	if !h.spilled {
 		return set.ofItem(h.item())
 	}
 	h.spill()
-	name := h.name.Sum64()
-	return id{uint32(name), uint32(name >> 32), uint32(h.stream.Sum128().Lo) | 1}
+	return id{h.name.Sum64() | 1, uint32(h.stream.Sum128().Lo)}
 }
 
 // write adds raw bytes.
@@ -77,6 +75,17 @@ func (h *hasher) write(p []byte) {
 	if h.naming {
 		h.name.Write(p)
 	}
+}
+
+// room takes so many bytes into the item that the caller writes, onto what it
+// returns: nil if they are to be given to write.
+func (h *hasher) room(n uint64) []byte {
+	at := h.n
+	if h.quiet || n > uint64(hasherBuffer-at) {
+		return nil
+	}
+	h.n += int(n)
+	return h.buf[at:at:h.n]
 }
 
 // spill moves the buffer into the stream.

@@ -8,15 +8,15 @@ import (
 )
 
 // id stands for a name in 95 bits: of two seeded hashes, or of what [idSet.ofItem]
-// makes of a member. Among the names one [idSet] may hold, two different ones
-// share an id by chance once in 10^15 dumps, so the same id is the same name. The
-// seeds are the process's own: nobody can write a dump whose names collide. A
-// zero id is no name.
-type id [3]uint32
+// makes of a member. The seeds are the process's own: nobody can write a dump
+// whose names collide.
+type id struct {
+	tag  uint64 // odd: a free place is zero
+	home uint32 // where in a table the tag belongs
+}
 
 const (
-	idBytes = 12
-	minIDs  = 64
+	minIDs = 64
 	// fewIDs is up to how many ids are kept in the order they came, as most values
 	// need it: a table of their own would have to be cleared. Only where a bit of
 	// the filter was set before is one held against the others.
@@ -24,25 +24,35 @@ const (
 	filterBits = 1024
 	// shortText is up to how long a member's text is its id's whole input.
 	shortText = 16
-	// sparePlaces is how large an outgrown table may be to be kept: many values
-	// come to so many members.
-	sparePlaces = 4 << 10
+	// keptPlaces is how large the memory of a second or later table may be to be
+	// kept: many values come to so many members.
+	keptPlaces = 4 << 10
+	// manyPlaces is from where on a table lies in no cache.
+	manyPlaces = 512 << 10
 )
 
-// idSet remembers names by their ids, in a table of open addressing: 15 bytes
-// for each, where it is told how many will come, and at most 30.
+// idSet remembers names by their ids, in tables of open addressing that hold
+// nothing but tags: 10 bytes for each name, where it is told how many will come,
+// and at most 20. Where a tag stands tells most of the rest of its id, so two
+// different names of a full table are taken for one by chance once in 10^12
+// dumps; in the tables of their members, once in 10^11.
+//
+// A table that is full stays as it is, since a tag alone does not tell where it
+// belongs in a larger one, and the next ids go to another.
 type idSet struct {
 	seeds    [2]maphash.Seed
 	keys     [4]uint64
 	filter   [filterBits / 64]uint64
 	few      [fewIDs]id // the ids, while there are no more
-	table    []id       // else they are here
-	spare    []id       // a table that was outgrown
+	table    []uint64   // else they are here
+	tables   [][]uint64 // and in the others of these, which are full; behind its length, memory for more
+	places   int        // of all tables
+	room     int        // ids that the table may still take
 	used     int
-	tabled   bool   // the ids are in the table
+	tabled   bool   // the ids are in the tables
 	expected int    // how many there will be, where that is known
 	most     int    // how many it may hold
-	nothing  uint32 // zero, which the compiler does not know
+	nothing  uint64 // zero, which the compiler does not know
 }
 
 func newIDSet(most int) *idSet {
@@ -57,7 +67,7 @@ func newIDSet(most int) *idSet {
 // of returns a name's id in this set.
 func (s *idSet) of(name []byte) id {
 	a, b := maphash.Bytes(s.seeds[0], name), maphash.Bytes(s.seeds[1], name)
-	return id{uint32(a), uint32(a >> 32), uint32(b) | 1}
+	return id{a | 1, uint32(b)}
 }
 
 // ofItem returns the id of an item, of which a dump has many more than names and
@@ -77,21 +87,21 @@ func (s *idSet) ofItem(item []byte) id {
 		kind := uint64(n)<<8 | uint64(item[0])
 		high, low := bits.Mul64(first^s.keys[0], last^s.keys[1]^kind*0x9e3779b97f4a7c15)
 		other, rest := bits.Mul64(first^s.keys[2]^kind, last^s.keys[3])
-		return id{uint32(high ^ low), uint32((high ^ low) >> 32), uint32(other^rest) | 1}
+		return id{high ^ low | 1, uint32(other ^ rest)}
 	}
 	a := maphash.Bytes(s.seeds[0], item)
 	if n < 8 {
-		return id{uint32(a), uint32(a >> 32), 1}
+		return id{a | 1, uint32(a >> 32)}
 	}
 	middle, end := binary.LittleEndian.Uint64(item[(n-8)/2:]), binary.LittleEndian.Uint64(item[n-8:])
 	high, low := bits.Mul64(middle^s.keys[0], end^s.keys[1])
-	return id{uint32(a), uint32(a >> 32), uint32(high^low) | 1}
+	return id{a | 1, uint32(high ^ low)}
 }
 
-// places is the table's size for n ids: four of five places are taken at most,
-// and of a small one, which lies in a cache however large, half.
-func places(n int) int {
-	if n <= sparePlaces/2 {
+// placesFor is the size of a table for n ids: four of five places are taken at
+// most, and of a small one, which lies in a cache however large, half.
+func placesFor(n int) int {
+	if n <= keptPlaces/2 {
 		return max(2*n, minIDs)
 	}
 	return n + n/4 + 1
@@ -107,31 +117,35 @@ func (s *idSet) reset(expected int) {
 	s.takeTable(s.expected)
 }
 
-// takeTable makes the table ready for so many ids.
+// takeTable makes one table ready for so many ids.
 func (s *idSet) takeTable(expected int) {
-	if cap(s.spare) > cap(s.table) {
-		s.table, s.spare = s.spare, s.table
+	for i := range s.tables {
+		if i > 0 && cap(s.tables[i]) > keptPlaces {
+			s.tables[i] = nil
+		}
 	}
-	s.table = s.blank(s.table, places(expected))
+	s.tables, s.places = s.tables[:0], 0
+	s.addTable(placesFor(expected))
 }
 
-// blank returns an empty table of so many places, in the memory of another if
-// that is enough.
-func (s *idSet) blank(memory []id, places int) []id {
-	if places > cap(memory) {
-		memory = make([]id, places)
-		adviseHuge(memory)
-		return memory
+// addTable adds an empty table of so many places, in memory that is there if it
+// is enough.
+func (s *idSet) addTable(places int) {
+	n := len(s.tables)
+	s.tables = slices.Grow(s.tables, 1)[:n+1]
+	if memory := s.tables[n]; places <= cap(memory) {
+		s.table = memory[:places]
+		clear(s.table)
+	} else if s.table = make([]uint64, places); places >= manyPlaces {
+		adviseHuge(s.table)
 	}
-	memory = memory[:places]
-	clear(memory)
-	return memory
+	s.tables[n], s.room = s.table, places*4/5
+	s.places += places
 }
 
-// place is where an id belongs, if the place is free.
-func (s *idSet) place(x id) int {
-	at, _ := bits.Mul64(uint64(x[1])<<32|uint64(x[0]), uint64(len(s.table)))
-	return int(at)
+// place is where an id belongs in a table, if the place is free.
+func (x id) place(table []uint64) int {
+	return int(uint64(x.home) * uint64(len(table)) >> 32)
 }
 
 // touch brings an id's place near, for an add to come: a large table lies in no
@@ -140,7 +154,7 @@ func (s *idSet) place(x id) int {
 // read, and to be written.
 func (s *idSet) touch(x id) {
 	if s.tabled {
-		s.table[s.place(x)][2] |= s.nothing
+		s.table[x.place(s.table)] |= s.nothing
 	}
 }
 
@@ -150,7 +164,7 @@ func (s *idSet) add(x id) (twice, full bool) {
 	if s.tabled {
 		return s.addToTable(x)
 	}
-	word, bit := &s.filter[x[0]%filterBits/64], uint64(1)<<(x[0]%64)
+	word, bit := &s.filter[x.tag>>1%filterBits/64], uint64(1)<<(x.tag>>1%64)
 	if *word&bit != 0 && slices.Contains(s.few[:s.used], x) {
 		return true, false
 	}
@@ -165,24 +179,39 @@ func (s *idSet) add(x id) (twice, full bool) {
 }
 
 func (s *idSet) addToTable(x id) (twice, full bool) {
-	if s.used >= len(s.table)*4/5 && !s.grow() {
-		return false, true
-	}
-	at := s.place(x)
-	for s.table[at][2] != 0 {
-		if s.table[at] == x {
+	for _, table := range s.tables[:len(s.tables)-1] {
+		if table[find(table, x)] != 0 {
 			return true, false
 		}
-		if at++; at == len(s.table) {
-			at = 0
-		}
 	}
-	s.table[at] = x
+	at := find(s.table, x)
+	if s.table[at] != 0 {
+		return true, false
+	}
+	if s.room == 0 {
+		if !s.grow() {
+			return false, true
+		}
+		at = x.place(s.table)
+	}
+	s.table[at] = x.tag
+	s.room--
 	s.used++
 	return false, false
 }
 
-// fillTable brings the few ids into the table, since there are more.
+// find is where an id stands, or the free place for it.
+func find(table []uint64, x id) int {
+	at := x.place(table)
+	for table[at] != 0 && table[at] != x.tag {
+		if at++; at == len(table) {
+			at = 0
+		}
+	}
+	return at
+}
+
+// fillTable brings the few ids into a table, since there are more.
 func (s *idSet) fillTable() {
 	few := s.few[:s.used]
 	s.takeTable(2 * fewIDs)
@@ -192,26 +221,13 @@ func (s *idSet) fillTable() {
 	}
 }
 
-// grow makes room for as many as are expected, or twice as many, unless the old
-// table and the new one together would take much more than the largest.
+// grow begins a table for as many more as are expected, or four times as large
+// as the last, unless all would take more than those of the most.
 func (s *idSet) grow() bool {
-	largest := places(s.most)
-	want := min(max(places(s.expected), 2*len(s.table)), largest)
-	if want <= len(s.table) || want+len(s.table) > largest+largest/8+minIDs {
+	places := min(max(placesFor(s.expected-s.used), 4*len(s.table)), placesFor(s.most)-s.places)
+	if places < minIDs {
 		return false
 	}
-	old, memory := s.table, s.spare
-	if cap(old) >= want { // of a larger value before this one
-		old, memory = slices.Clone(old), old
-	}
-	s.table, s.used = s.blank(memory, want), 0
-	for _, x := range old {
-		if x[2] != 0 {
-			s.add(x)
-		}
-	}
-	if s.spare = nil; len(old) <= sparePlaces {
-		s.spare = old
-	}
+	s.addTable(places)
 	return true
 }

@@ -23,7 +23,7 @@ const (
 // InspectOptions say what a dump is held against. A dump of 768 MB and two
 // million mixed keys takes half a second of one processor without Deep and
 // Digest; with them, shared among the workers, two fifths of what redis-check-rdb
-// takes of one. Each worker takes a megabyte, and up to 3 MiB for a value of
+// takes of one. Each worker takes a megabyte, and up to 2 MiB for a value of
 // 200,000 members.
 type InspectOptions struct {
 	Size       int64                          // bytes the source will give; <= 0: unknown
@@ -31,7 +31,7 @@ type InspectOptions struct {
 	Digest     bool                           // digest every value
 	Deep       bool                           // check the structure of every value, as the server's sanitize-dump-payload does; Digest implies it
 	Workers    int                            // goroutines for Deep and Digest beside the caller's, 4 at most; 0: by GOMAXPROCS; 1: none
-	Duplicates bool                           // find names that come twice; takes up to 32 MiB
+	Duplicates bool                           // find names that come twice; takes up to 20 MiB
 	OnProgress func(bytes int64, keys uint64) // nil: none
 }
 
@@ -64,7 +64,7 @@ type Report struct {
 	SlotRanges []SlotRange
 	// DuplicatesUnchecked tells that not all names could be held against each
 	// other: there were more than 2.1 million in a dump that is not ordered by
-	// slot (1.6 million if it does not announce how many), or in one slot; or,
+	// slot, or in one slot; or,
 	// with Deep, more than 200,000 members in one value.
 	DuplicatesUnchecked bool
 	Notes               []Note // oddities that no server minds

@@ -2,7 +2,7 @@ package rdb
 
 const (
 	// maxMembers is how many members of one value are held against each other at
-	// most, in 3 MiB.
+	// most, in 2 MiB.
 	maxMembers     = 200_000
 	membersAtFirst = 16 << 10
 )

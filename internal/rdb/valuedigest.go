@@ -310,10 +310,14 @@ func (d *digester) encodedText(encoding uint64) error {
 	if err != nil {
 		return err
 	}
-	if d.blob, err = lzfAppend(d.blob[:0], body, int(size)); err != nil {
+	if room := d.hash.room(size); room != nil {
+		_, err = lzfAppend(room, body, int(size))
+	} else if d.blob, err = lzfAppend(d.blob[:0], body, int(size)); err == nil {
+		d.hash.write(d.blob)
+	}
+	if err != nil {
 		return damage(CodeLZF, at, "a string of %d bytes compressed to %d: %v", size, packed, err)
 	}
-	d.hash.write(d.blob)
 	return nil
 }
 

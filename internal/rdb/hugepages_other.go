@@ -1,0 +1,5 @@
+//go:build !linux
+
+package rdb
+
+func adviseHuge([]uint64) {}
