@@ -135,11 +135,10 @@ func (r *Report) add(f ...catalog.Finding) { r.Record.Findings = append(r.Record
 func (r *Report) store(ctx context.Context, o Options, store storage.Named) error {
 	copied := o.Snapshot.In(store)
 	r.Objects++
-	same := true
+	found := len(r.Record.Findings)
 	if f, err := sameManifest(ctx, copied, store); err != nil {
 		return err
 	} else if f != nil {
-		same = false
 		r.add(*f)
 	}
 	if err := r.settings(ctx, o, copied, store); err != nil {
@@ -173,11 +172,10 @@ func (r *Report) store(ctx context.Context, o Options, store storage.Named) erro
 		r.add(result.Findings...)
 		sum = sum.Add(result.Digest)
 	}
-	sound := len(r.Record.Findings) == before
-	if sound && same {
+	if len(r.Record.Findings) == found {
 		r.Record.SoundIn = append(r.Record.SoundIn, store.Name)
 	}
-	if sound && o.Level == Deep {
+	if len(r.Record.Findings) == before && o.Level == Deep {
 		r.Fingerprint = &sum
 	}
 	r.Shards = append(r.Shards, results...)

@@ -19,13 +19,14 @@ var Err = errors.New("the store broke")
 // Kind is a way to go wrong.
 type Kind string
 
-// The kinds. Short, Wrong and Stale are what no store may do that holds the
+// The kinds. Short, Wrong, Bent and Stale are what no store may do that holds the
 // contract; disks and gateways do them all the same.
 const (
 	Error Kind = "error" // nothing is done
 	Cut   Kind = "cut"   // a body or a list ends half way, with an error
 	Short Kind = "short" // a body ends half way, and nobody says so but by its size
 	Wrong Kind = "wrong" // one bit of what is read is another
+	Bent  Kind = "bent"  // one bit of what is stored is another, and nobody says so
 	Hang  Kind = "hang"  // there is no answer until the context ends
 	Lost  Kind = "lost"  // it is done, and the answer is an error
 	Gone  Kind = "gone"  // it is done, and from the answer on nothing of the store is heard any more
@@ -33,7 +34,7 @@ const (
 )
 
 // Kinds are all kinds.
-func Kinds() []Kind { return []Kind{Error, Cut, Short, Wrong, Hang, Lost, Gone, Stale} }
+func Kinds() []Kind { return []Kind{Error, Cut, Short, Wrong, Bent, Hang, Lost, Gone, Stale} }
 
 // touches are the calls at which a kind shows.
 var touches = map[Kind][]string{
@@ -41,6 +42,7 @@ var touches = map[Kind][]string{
 	Cut:   {"put", "open", "list"},
 	Short: {"put", "open"},
 	Wrong: {"open"},
+	Bent:  {"put"},
 	Hang:  {"put", "open", "stat", "list", "delete"},
 	Lost:  {"put", "delete"},
 	Gone:  {"put", "open", "stat", "list", "delete"},
@@ -169,6 +171,9 @@ func (s *store) Put(ctx context.Context, name string, body io.Reader) (storage.O
 		return storage.Object{}, failed
 	case Short:
 		return s.Store.Put(ctx, name, bytes.NewReader(whole[:len(whole)/2]))
+	case Bent:
+		whole[len(whole)/2] ^= 1
+		return s.Store.Put(ctx, name, bytes.NewReader(whole))
 	}
 	_, err = s.Store.Put(ctx, name, bytes.NewReader(whole))
 	return storage.Object{}, errors.Join(err, failed)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -219,4 +220,61 @@ func each(t *testing.T, kinds []fault.Kind, try func(t *testing.T, plan *fault.P
 			}
 		})
 	}
+}
+
+// bentIn tells whether a store holds other bytes than it was given.
+func bentIn(plan *fault.Plan, store storage.Named) bool {
+	return strings.HasPrefix(plan.Hit(), "bent of put ") && strings.HasSuffix(plan.Hit(), " in "+store.String())
+}
+
+// wantBentNamed has an object of a snapshot that one store holds other than it was
+// given: verify names the store and the object, and who reads it there, as a restore
+// does, is told.
+func wantBentNamed(t *testing.T, stores []storage.Named, plan *fault.Plan, keys *seal.Identities) {
+	t.Helper()
+	name, _, _ := strings.Cut(strings.TrimPrefix(plan.Hit(), "bent of put "), " in ")
+	id, object, part := strings.Cut(strings.TrimPrefix(name, "prod/snapshots/"), "/")
+	if !part || !strings.HasPrefix(name, "prod/snapshots/") {
+		return // a mark or evidence: TestRotOfRecords
+	}
+	r, err := catalog.Open(t.Context(), stores)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Find(t.Context(), "prod", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := verify.Run(t.Context(), verify.Options{Snapshot: s, Level: verify.Checksum})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := slices.IndexFunc(stores, func(store storage.Named) bool { return bentIn(plan, store) })
+	wantSubject := stores[there].Name + ": " + object
+	named := slices.ContainsFunc(report.Record.Findings, func(f catalog.Finding) bool { return f.Subject == wantSubject })
+	if report.Record.Sound || !named || slices.Contains(report.Record.SoundIn, stores[there].Name) {
+		t.Errorf("%s: found is %+v, sound in %v", wantSubject, report.Record.Findings, report.Record.SoundIn)
+	}
+	if err := s.Unlock(keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, store := range s.Stores() {
+		for _, file := range s.Manifest.Files() {
+			bad := store.Name == stores[there].Name && file.Object == object
+			if err := readWhole(t, s.In(store), file); errors.Is(err, catalog.ErrDamaged) != bad || err != nil != bad {
+				t.Errorf("%s in %s: reading it comes to %v", file.Object, store.Name, err)
+			}
+		}
+	}
+}
+
+// readWhole reads one object of a snapshot to its end, as a restore does.
+func readWhole(t *testing.T, s *catalog.Snapshot, file manifest.File) error {
+	t.Helper()
+	body, err := s.Open(t.Context(), file)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, body)
+	return errors.Join(err, body.Close())
 }

@@ -34,6 +34,9 @@ func TestReplay(t *testing.T) {
 	var group sync.WaitGroup
 	for _, many := range []int{1, 2} {
 		for _, kind := range fault.Kinds() {
+			if kind == fault.Bent { // what a replay puts are its marks, as a restore to a folder does
+				continue
+			}
 			group.Go(func() {
 				t.Run([]string{"", "one store", "two stores"}[many], func(t *testing.T) {
 					r := &replaying{stores: memories(many), access: c.Access()}

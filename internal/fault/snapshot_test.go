@@ -24,9 +24,9 @@ func TestSnapshot(t *testing.T) {
 		way   sealing
 		kinds []fault.Kind
 	}{
-		{"plain", ways["plain"], []fault.Kind{fault.Error, fault.Cut, fault.Short, fault.Wrong, fault.Lost, fault.Gone}},
+		{"plain", ways["plain"], []fault.Kind{fault.Error, fault.Cut, fault.Short, fault.Wrong, fault.Bent, fault.Lost, fault.Gone}},
 		{"hanging", ways["plain"], []fault.Kind{fault.Hang}}, // beside the others: a manifest is waited for
-		{"sealed", ways["sealed"], []fault.Kind{fault.Cut, fault.Lost}},
+		{"sealed", ways["sealed"], []fault.Kind{fault.Cut, fault.Bent, fault.Lost}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -47,6 +47,13 @@ func snapshotWith(t *testing.T, c *clustertest.Cluster, way sealing, plan *fault
 			if err == nil && r.Outcomes[i].Err == nil {
 				t.Errorf("%s has half a manifest or mark, and is said to be whole", store.Name)
 			}
+			continue
+		}
+		if bentIn(plan, store) {
+			if err != nil || r.Outcomes[i].Err != nil {
+				t.Errorf("nobody can have seen it, and it is said: %v", err)
+			}
+			wantBentNamed(t, stores, plan, way.keys)
 			continue
 		}
 		ids := listed(t, store, way.keys)
@@ -71,6 +78,9 @@ func snapshotWith(t *testing.T, c *clustertest.Cluster, way sealing, plan *fault
 		t.Fatalf("the next snapshot: %v", err)
 	}
 	for _, store := range stores {
+		if bentIn(plan, store) { // what it lists besides is known
+			continue
+		}
 		if ids := listed(t, store, way.keys); !slices.Contains(ids, r.Manifest.ID) {
 			t.Errorf("after the next snapshot %s lists %v", store.Name, ids)
 		}
