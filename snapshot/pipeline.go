@@ -135,9 +135,7 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Sh
 			err = errors.Join(err, source.AOF.Close())
 		}
 	}()
-	if source.Size >= 0 {
-		ended() // a dump of known size is a file: its child is done
-	}
+	endWithChild(source, ended)
 	source.ReadCloser = &childReader{source.ReadCloser, limit.NewReader(ctx, source.ReadCloser, j.Bandwidth), ended}
 	task.Phase, task.Total = "collect", max(0, source.Size)
 	inspected := newInspection(ctx, source, slots, func(done int64, keys uint64) {
@@ -173,6 +171,20 @@ func (p *Pipeline) capture(ctx context.Context, j Job, turn Turn) (_ manifest.Sh
 	task.Done, task.Total, task.Keys, task.Ended = size, size, inspected.report.Keys, true
 	p.Progress.Emit(task)
 	return shard, way, nil
+}
+
+// endWithChild ends a turn when the node's child has, where that is known before
+// the dump's last byte.
+func endWithChild(source *collect.Source, ended func()) {
+	switch {
+	case source.Saved != nil:
+		go func() { // until the source is closed, at the latest
+			<-source.Saved
+			ended()
+		}()
+	case source.Size >= 0:
+		ended() // a dump of known size is a file: its child is done
+	}
 }
 
 // enter waits for a place among the dumps under way.
@@ -224,13 +236,15 @@ func (p *Pipeline) collect(ctx context.Context, j Job) (*collect.Source, string,
 	if j.AOF && j.Collect == CollectStream { // as an agent's settings may say
 		return nil, "", errNoStream
 	}
+	// Another try does without what only saves time.
+	o := collect.BgsaveOptions{Folder: folder, Silence: j.Silence, Follow: j.Attempt <= 1}
 	if j.AOF { // only a folder has them, and they belong to the dump that the same node saves
-		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder, Silence: j.Silence,
-			AOF: &collect.AOFOptions{Node: j.Source.ID, Snapshot: string(j.Snapshot), Recorded: j.Recorded}})
+		o.AOF = &collect.AOFOptions{Node: j.Source.ID, Snapshot: string(j.Snapshot), Recorded: j.Recorded}
+		source, err := collect.Bgsave(ctx, p.Access, addr, o)
 		return source, CollectBgsave, err
 	}
 	if byFolder(ctx, p.Access, j.Collect, addr, folder) {
-		source, err := collect.Bgsave(ctx, p.Access, addr, collect.BgsaveOptions{Folder: folder, Silence: j.Silence})
+		source, err := collect.Bgsave(ctx, p.Access, addr, o)
 		if err == nil || j.Collect == CollectBgsave || !errors.Is(err, collect.ErrNotHere) {
 			return source, CollectBgsave, err
 		}

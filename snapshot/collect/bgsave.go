@@ -31,6 +31,10 @@ type BgsaveOptions struct {
 	// and serves nobody meanwhile. Default 1 minute.
 	Silence time.Duration
 	AOF     *AOFOptions // also the append-only files, in Source.AOF; nil: not
+	// Follow lets the dump be read while the node's child still writes it, so that
+	// it takes hardly longer than the save. The source's size is not known then,
+	// and a save that fails is an error of its Read.
+	Follow bool
 }
 
 const defaultSaveLimit = 30 * time.Minute
@@ -48,38 +52,44 @@ func Bgsave(ctx context.Context, access *cluster.Access, addr string, o BgsaveOp
 		o.Silence = defaultSilence
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Limit, fmt.Errorf("the save took over %s", o.Limit))
-	defer cancel()
 	patient := *access
 	patient.Timeout = o.Silence
 	node := patient.Open(addr)
-	defer node.Close()
-
-	source, err := bgsave(ctx, node, o)
-	if err == nil {
-		return source, nil
+	s := &saving{node: node, explain: explained(ctx, node), release: func() error {
+		cancel()
+		return node.Close()
+	}}
+	source, err := s.bgsave(ctx, o)
+	if err != nil {
+		err = s.explain(err) // before what release does to the context
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause // a command cut short knows only of a deadline, not whose
+	if source == nil || source.Saved == nil {
+		_ = s.release() // a connection that was of use has no more to say
 	}
-	return nil, fmt.Errorf("bgsave on %s: %w", addr, err)
+	return source, err
 }
 
 // saving is one save on its way.
 type saving struct {
-	node   *cluster.Node
-	path   string      // of the dump
-	before os.FileInfo // the dump as it was; nil: there was none
-	save   func(context.Context) error
+	node      *cluster.Node
+	path      string          // of the dump
+	before    os.FileInfo     // the dump as it was; nil: there was none
+	leftovers map[string]bool // files of children that were there before
+	save      func(context.Context) error
+	explain   func(error) error
+	release   func() error // of node, and ends what waits for it
 }
 
-func bgsave(ctx context.Context, node *cluster.Node, o BgsaveOptions) (source *Source, err error) {
-	path, err := dumpPath(ctx, node, o.Folder)
+func (s *saving) bgsave(ctx context.Context, o BgsaveOptions) (source *Source, err error) {
+	path, err := dumpPath(ctx, s.node, o.Folder)
 	if err != nil {
 		return nil, err
 	}
-	s := &saving{node: node, path: path}
-	s.save = s.bare
+	s.path, s.save = path, s.bare
 	if s.before, err = look(path); err != nil {
+		return nil, err
+	}
+	if s.leftovers, err = childFiles(path); err != nil {
 		return nil, err
 	}
 	if o.AOF == nil {
@@ -96,6 +106,11 @@ func bgsave(ctx context.Context, node *cluster.Node, o BgsaveOptions) (source *S
 			err = errors.Join(err, set.Close())
 		}
 	}()
+	if o.Follow {
+		if file, err := s.follow(ctx); file != nil || err != nil {
+			return s.attach(ctx, source, file), err
+		}
+	}
 	if err = s.await(ctx, source.NotBefore); err != nil {
 		return nil, err
 	}

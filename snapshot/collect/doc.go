@@ -7,6 +7,15 @@
 // the caller refuses it. Of the node's settings one is changed, and only where
 // append-only files are asked for; it is recorded before and put back.
 //
+// # A dump that is still written
+//
+// With [BgsaveOptions.Follow] a dump is read from the file that the child writes,
+// and that becomes the dump by a rename at its end: reading, sealing and storing
+// then cost hardly any time beside the save. The source gives its end only when
+// the node says that the save ended well, and that file is the dump. It is not
+// done where the node computes no checksum, since nothing would tell then that a
+// file system showed a growing file wrongly.
+//
 // # Append-only files
 //
 // [Bgsave] takes them with the dump, by the servers' own procedure:
