@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,62 +155,159 @@ func TestKilledReplay(t *testing.T) {
 	slotark(t, password, restore(targets, "--resume", "--plan")...).want(t, exitUsage, "--plan changes nothing").wantOneLine(t)
 }
 
-// TestKilledAtEachStep kills a snapshot at each request to its stores in turn,
-// from the first to the last. Whatever it was about, no store lists half of a
-// snapshot, no node has another setting, and the next one is whole.
+// killStep is a moment of a snapshot: a request to one of its stores, before it is
+// passed on or, of one that writes, after it was done and before that is answered.
+type killStep struct {
+	store   int // 0 is the primary
+	request int // of those that are no HEAD, which changes nothing and comes beside one that does
+	after   bool
+	require string
+	what    string // the request, for a person
+}
+
+// TestKilledAtEachStep kills a snapshot to a primary and a mirror, two regions, at
+// each request to either of them in turn. Whatever it was about, no store lists half
+// of a snapshot, no node has another setting, and the next one is whole; what one
+// store alone lists then, a sync brings to the other, and both hold the same.
 func TestKilledAtEachStep(t *testing.T) {
-	c := small(t)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	c := filled(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 600, Seed: 4})
 	before := serverSettings(t, c.Addrs())
-	server := s3test.Start(t)
-	for at, reached := 1, true; reached; at++ {
-		bucket := server.Bucket(t, fmt.Sprintf("step-%d", at))
-		reached = killedAt(t, c, server, bucket, at)
-		repo := []string{"--repo", server.URL(bucket, "")}
-		if o := slotark(t, "", append([]string{"list", "--json"}, repo...)...); o.code != exitNoRepository {
-			// The last request may have done its work before its answer was lost.
-			o.want(t, exitDone)
-			if strings.Contains(o.stdout, `"snapshot_entry"`) {
-				slotark(t, "", append([]string{"verify", "latest"}, repo...)...).want(t, exitDone, "sound at level deep")
-			}
-		}
-		slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone, "is whole", "600 keys")
+	k := &killing{cluster: c, regions: []*s3test.Server{s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")}}
+	steps := k.steps(t)
+	for _, step := range steps {
+		k.try(t, step)
 		if t.Failed() {
-			t.Fatalf("after a kill at request %d", at)
+			t.Fatalf("killed at %+v", step)
 		}
-		if !reached && at < 8 {
-			t.Errorf("a snapshot takes only %d requests: the test tests little", at-1)
-		}
+	}
+	t.Logf("%d steps, after %d of which one store alone had the snapshot", len(steps), k.alone)
+	if len(steps) < 40 || k.alone < 4 {
+		t.Error("the test tests little")
 	}
 	wantSameSettings(t, before, c.Addrs())
 }
 
-// killedAt runs a snapshot and kills it when a request comes to its store, before
-// that is passed on at every second one and after at the others. It tells
-// whether there was such a request.
-func killedAt(t *testing.T, c *clustertest.Cluster, server *s3test.Server, bucket string, at int) bool {
+// killing is what all steps share.
+type killing struct {
+	cluster *clustertest.Cluster
+	regions []*s3test.Server
+	made    int
+	alone   int // steps after which one of the stores had the snapshot
+}
+
+// run takes a snapshot into buckets that are named alike in both regions, and shows
+// each request that is no HEAD before it is passed on. Where see answers it,
+// that is all that comes of it.
+func (k *killing) run(t *testing.T, bucket, require string, see func(cmd *exec.Cmd, store int, forward http.Handler, r *http.Request) bool) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
 	defer cancel()
 	var cmd *exec.Cmd
-	var count atomic.Int64
-	forward := server.Forward(t)
-	through := server.Proxy(t, func(w http.ResponseWriter, r *http.Request) bool {
-		if count.Add(1) != int64(at) {
+	gone := make(chan struct{})
+	urls := make([]string, len(k.regions))
+	for store, server := range k.regions {
+		forward := server.Forward(t)
+		urls[store] = server.Proxy(t, func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodHead || !see(cmd, store, forward, r) {
+				return false
+			}
+			<-gone // nobody is told what came of it
+			return true
+		}).URL(bucket, "")
+	}
+	cmd = command(ctx, password, "snapshot", "--node", k.cluster.Addrs()[0], "--repo", urls[0]+"&name=east", "--mirror", urls[1]+"&name=west", "--require", require)
+	err := cmd.Run()
+	close(gone)
+	return err
+}
+
+// buckets makes one bucket of a name in each region, and returns the name and the
+// flags.
+func (k *killing) buckets(t *testing.T) (bucket string, repo []string) {
+	t.Helper()
+	k.made++
+	bucket = fmt.Sprintf("step-%d", k.made)
+	return bucket, []string{"--repo", k.regions[0].URL(k.regions[0].Bucket(t, bucket), "") + "&name=east", "--mirror", k.regions[1].URL(k.regions[1].Bucket(t, bucket), "") + "&name=west"}
+}
+
+// steps are those of a snapshot that nobody kills. Its end is tried in both orders
+// of the stores: where the mirror must have it, that one is told first.
+func (k *killing) steps(t *testing.T) []killStep {
+	t.Helper()
+	bucket, _ := k.buckets(t)
+	var mu sync.Mutex
+	var steps []killStep
+	counts := make([]int, len(k.regions))
+	err := k.run(t, bucket, "primary", func(_ *exec.Cmd, store int, _ http.Handler, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[store]++
+		at := killStep{store: store, request: counts[store], require: "primary", what: r.Method + " " + r.URL.RequestURI()}
+		done := at
+		done.after = true
+		steps = append(steps, at)
+		if r.Method == http.MethodPut {
+			steps = append(steps, done)
+		}
+		if strings.HasSuffix(r.URL.Path, "/manifest.json") {
+			at.require, done.require = "all", "all"
+			steps = append(steps, at, done)
+		}
+		return false
+	})
+	if err != nil {
+		t.Fatalf("a run that nothing kills: %v", err)
+	}
+	return steps
+}
+
+// try kills a snapshot at a step and looks at what is left, and at what comes of it.
+func (k *killing) try(t *testing.T, step killStep) {
+	t.Helper()
+	bucket, repo := k.buckets(t)
+	counts := make([]atomic.Int64, len(k.regions))
+	err := k.run(t, bucket, step.require, func(cmd *exec.Cmd, store int, forward http.Handler, r *http.Request) bool {
+		if counts[store].Add(1) != int64(step.request) || store != step.store {
 			return false
 		}
-		if at%2 == 0 {
-			forward.ServeHTTP(w, r)
+		if step.after {
+			forward.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		_ = cmd.Process.Kill()
 		return true
 	})
-	cmd = command(ctx, password, "snapshot", "--node", c.Addrs()[0], "--repo", through.URL(bucket, ""))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	reached := count.Load() >= int64(at)
-	if !reached && err != nil {
-		t.Errorf("a run that nothing kills: %v\n%s", err, stderr.String())
+	if err == nil {
+		t.Error("it came to its end: there was no such request")
 	}
-	return reached
+	// Each store by itself: what it lists is sound there.
+	var listed []int
+	for store, server := range k.regions {
+		one := []string{"--repo", server.URL(bucket, "")}
+		if len(manifestsOf(t, server, bucket)) == 0 {
+			continue
+		}
+		listed = append(listed, store)
+		slotark(t, "", append([]string{"verify", "latest"}, one...)...).want(t, exitDone, "sound at level deep")
+	}
+	if o := slotark(t, "", append([]string{"list", "--json"}, repo...)...); o.code != exitNoRepository || len(listed) > 0 {
+		if got := strings.Count(o.stdout, `"snapshot_entry"`); got != min(1, len(listed)) {
+			t.Errorf("the stores %v have a manifest, and %d snapshots are listed", listed, got)
+		}
+	}
+	// Over the wire, because forks one after the other take half of the test's time.
+	slotark(t, password, append([]string{"snapshot", "--collect", "stream", "--node", k.cluster.Addrs()[0]}, repo...)...).want(t, exitDone, "is whole", "600 keys", "west stored")
+	if len(listed) == 1 {
+		k.alone++
+		slotark(t, "", append([]string{"mirror", "sync", "--to", []string{"west", "east"}[listed[0]]}, repo...)...).want(t, exitDone, "1 snapshot copied, 0 still behind")
+	}
+	if east, west := manifestsOf(t, k.regions[0], bucket), manifestsOf(t, k.regions[1], bucket); !slices.Equal(east, west) || len(east) != 1+min(1, len(listed)) {
+		t.Errorf("in the end east has %v and west %v", east, west)
+	}
+}
+
+// manifestsOf are the names of the manifests in a bucket.
+func manifestsOf(t *testing.T, server *s3test.Server, bucket string) []string {
+	t.Helper()
+	return slices.DeleteFunc(s3Objects(t, server, bucket), func(name string) bool { return !strings.HasSuffix(name, "/manifest.json") })
 }
