@@ -21,11 +21,6 @@ import (
 )
 
 const (
-	// One request is tried this often in all. A part of an upload is tried
-	// more often, because an hour's work depends on it.
-	attempts     = 3
-	partAttempts = 6
-
 	// The region of servers that have none.
 	fallbackRegion = "us-east-1"
 )
@@ -118,9 +113,8 @@ func (s *Store) configure(ctx context.Context) (aws.Config, error) {
 		config.WithHTTPClient(httpClient(s.o.StallTimeout)),
 		config.WithLogger(logging.Nop{}),
 		config.WithRetryer(func() aws.Retryer {
-			// Between two attempts it waits for a random part of a time that doubles.
 			return retry.NewStandard(func(r *retry.StandardOptions) {
-				r.MaxAttempts, r.MaxBackoff = attempts, s.o.MaxBackoff
+				r.MaxAttempts, r.MaxBackoff, r.Backoff = attempts, s.o.MaxBackoff, pauses{s.o.MaxBackoff}
 				r.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(s.renewed), retry.IsErrorRetryableFunc(altered)}, r.Retryables...)
 			})
 		}),
