@@ -13,6 +13,7 @@ import (
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/snapshot/preflight"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/mirror"
 )
@@ -36,6 +37,10 @@ type Order struct {
 type Agent interface {
 	// Ready is nil where the agent answers and may capture the node.
 	Ready(ctx context.Context, cluster, node string) error
+	// Examine has the agent look at the node it is beside: whether it could take a
+	// dump there, and its append-only files if these are wanted. An error is that
+	// the agent is not ready, or cannot look.
+	Examine(ctx context.Context, cluster, node string, aof bool) ([]preflight.Finding, error)
 	// Capture takes one shard's dump, as [Capturer] does. After an error nothing of
 	// it is left in the stores, unless the error is an [ErrAgentLost] or a
 	// hint.ErrLeft. What it returns must be settled.

@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/snapshot/collect"
@@ -27,28 +29,46 @@ func Examine(ctx context.Context, o Options) (*Examination, error) {
 	if err != nil {
 		return nil, err
 	}
-	report.Add(r.agents(ctx, report.Sources))
+	r.agents(ctx, report)
 	e := &Examination{Report: report}
 	e.Plan = r.plan(report.Sources)
 	return e, nil
 }
 
-// agents tells of the nodes whose dumps are to come by agents that are not there.
-// A snapshot finds out when it hands them their jobs.
-func (r *run) agents(ctx context.Context, sources []preflight.Source) []preflight.Finding {
-	var findings []preflight.Finding
-	for _, source := range sources {
-		if source.Way != preflight.Agent {
-			continue
-		}
-		agent := r.Agents[source.Addr]
-		if agent == nil {
-			findings = append(findings, preflight.NoAgent(source.Addr, "no agent is named for it"))
-		} else if err := agent.Ready(ctx, r.Cluster, source.Addr); err != nil {
-			findings = append(findings, preflight.NoAgent(source.Addr, "its agent is not ready: "+err.Error()))
+// agents has every agent look at its node, and tells of the nodes whose dumps are
+// to come by agents that are not there. A snapshot finds out when it hands them
+// their jobs.
+func (r *run) agents(ctx context.Context, report *preflight.Report) {
+	if report.Topology == nil {
+		return
+	}
+	var wait sync.WaitGroup
+	members := report.Topology.Members()
+	found, seen := make([][]preflight.Finding, len(members)), make([]bool, len(members))
+	for i, member := range members {
+		needed := slices.ContainsFunc(report.Sources, func(s preflight.Source) bool { return s.Addr == member.Addr && s.Way == preflight.Agent })
+		agent := r.Agents[member.Addr]
+		switch {
+		case agent == nil && needed:
+			found[i] = []preflight.Finding{preflight.NoAgent(member.Addr, "no agent is named for it", true)}
+		case agent != nil && member.Reachable:
+			wait.Go(func() {
+				findings, err := agent.Examine(ctx, r.Cluster, member.Addr, r.AOF)
+				if found[i], seen[i] = findings, err == nil; err != nil {
+					found[i] = []preflight.Finding{preflight.NoAgent(member.Addr, "its agent is not ready: "+err.Error(), needed)}
+				}
+			})
 		}
 	}
-	return findings
+	wait.Wait()
+	report.Add(slices.Concat(found...))
+	var looked []string
+	for i, member := range members {
+		if seen[i] {
+			looked = append(looked, member.Addr)
+		}
+	}
+	report.Seen(looked)
 }
 
 // preflight looks at the cluster, and chooses one node for each shard where

@@ -13,6 +13,7 @@ import (
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/snapshot/preflight"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -89,6 +90,9 @@ func runAgent(ctx context.Context, a *app, cmd *cobra.Command) error {
 	log := a.logger()
 	server := agent.NewServer(agent.Options{
 		Files: files, Version: "slotark " + version, Allow: allow, Grace: s.Agents.Grace, Logger: log,
+		Look: func(ctx context.Context, node string, aof bool) ([]preflight.Finding, error) {
+			return lookBeside(ctx, a, s, node, aof)
+		},
 		Open: func(ctx context.Context, o snapshot.Order) (*agent.Workshop, error) {
 			access, err := a.access(s.Config) // anew for each job: passwords rotate
 			if err != nil {
@@ -116,6 +120,21 @@ func runAgent(ctx context.Context, a *app, cmd *cobra.Command) error {
 	err = server.Serve(ctx, listener)
 	log.Info("stopped")
 	return err
+}
+
+// lookBeside looks at a node as a job would find it.
+func lookBeside(ctx context.Context, a *app, s *settings, node string, aof bool) ([]preflight.Finding, error) {
+	access, err := a.access(s.Config) // anew each time: passwords rotate
+	if err != nil {
+		return nil, err
+	}
+	source := preflight.Source{Addr: node, Way: preflight.Stream, Folder: s.Snapshot.DataDirs[node]}
+	if source.Folder != "" {
+		source.Way = preflight.Folder
+	} else if aof {
+		return nil, hint.Add(errors.New("it has no data folder of the node, and so no append-only files"), "name it where the agent runs: --data-dir ADDR=FOLDER")
+	}
+	return preflight.Beside(ctx, access, source, aof)
 }
 
 // agents are those that the settings name, by the nodes they are beside.

@@ -25,14 +25,26 @@ const (
 	early  = 10 * time.Minute
 )
 
-// check refuses an order that is not allowed. It names what is wrong, and what to
-// do about it.
-func (a Allow) check(o snapshot.Order, now time.Time) error {
-	forbid := func(advice, format string, args ...any) error {
-		return hint.Refuse(fmt.Errorf("%w: %s", ErrForbidden, fmt.Sprintf(format, args...)), advice)
+// forbid is a refusal that says what is wrong, and what to do about it.
+func forbid(advice, format string, args ...any) error {
+	return hint.Refuse(fmt.Errorf("%w: %s", ErrForbidden, fmt.Sprintf(format, args...)), advice)
+}
+
+// checkNode refuses a node that is not the agent's to look at.
+func (a Allow) checkNode(cluster, node string) error {
+	if cluster != a.Cluster {
+		return forbid("give both the same cluster.name", "cluster %q, it captures for %q", cluster, a.Cluster)
 	}
-	if o.Cluster != a.Cluster {
-		return forbid("give both the same cluster.name", "cluster %q, it captures for %q", o.Cluster, a.Cluster)
+	if !slices.Contains(a.Nodes, node) {
+		return forbid("name it in the agent's own cluster.nodes, if the agent is to capture it", "node %q, it captures %s", node, listed(a.Nodes))
+	}
+	return nil
+}
+
+// check refuses an order that is not allowed.
+func (a Allow) check(o snapshot.Order, now time.Time) error {
+	if err := a.checkNode(o.Cluster, o.Source.Addr); err != nil {
+		return err
 	}
 	id, err := manifest.ParseID(string(o.Snapshot))
 	if err != nil {
@@ -41,9 +53,6 @@ func (a Allow) check(o snapshot.Order, now time.Time) error {
 	if age := now.Sub(id.Time()); age > oldest || age < -early {
 		return forbid("set the clocks of both machines: an agent writes only into snapshots of now",
 			"snapshot %s is not of now, which is %s", id, now.UTC().Format(time.RFC3339))
-	}
-	if !slices.Contains(a.Nodes, o.Source.Addr) {
-		return forbid("name it in the agent's own cluster.nodes, if the agent is to capture it", "node %q, it captures %s", o.Source.Addr, listed(a.Nodes))
 	}
 	if o.Shard.Slots.Len() == 0 || o.Attempt < 0 {
 		return forbid("take the snapshot with slotark", "a shard without slots")

@@ -12,13 +12,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/snapshot"
+	"github.com/slotark/slotark/snapshot/preflight"
 )
 
 const (
@@ -81,16 +81,44 @@ func (c *Client) Ready(ctx context.Context, cluster, node string) error {
 	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&h); err != nil {
 		return fmt.Errorf("agent %s: decode its answer: %w", c.url, err)
 	}
-	switch {
-	case h.Stopping:
+	if h.Stopping {
 		return fmt.Errorf("agent %s: %w", c.url, ErrStopping)
-	case h.Cluster != cluster:
-		return hint.Add(fmt.Errorf("agent %s: %w: cluster %q, it captures for %q", c.url, ErrForbidden, cluster, h.Cluster), "give both the same cluster.name")
-	case !slices.Contains(h.Nodes, node):
-		return hint.Add(fmt.Errorf("agent %s: %w: node %q, it captures %s", c.url, ErrForbidden, node, listed(h.Nodes)),
-			"name it in the agent's own cluster.nodes, if the agent is to capture it")
+	}
+	if err := (Allow{Cluster: h.Cluster, Nodes: h.Nodes}).checkNode(cluster, node); err != nil {
+		return fmt.Errorf("agent %s: %w", c.url, err)
 	}
 	return nil
+}
+
+// Examine implements [snapshot.Agent].
+func (c *Client) Examine(ctx context.Context, cluster, node string, aof bool) ([]preflight.Finding, error) {
+	if err := c.Ready(ctx, cluster, node); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*readyLimit, fmt.Errorf("no answer within %s", 2*readyLimit))
+	defer cancel()
+	query := url.Values{"cluster": {cluster}}
+	if aof {
+		query.Set("aof", "")
+	}
+	response, err := c.request(ctx, http.MethodGet, nodesPath+url.PathEscape(node)+"?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	var answer look
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("agent %s: decode its answer: %w", c.url, err)
+	}
+	var findings []preflight.Finding
+	for _, f := range answer.Findings {
+		found := preflight.Finding{Code: f.Code, Severity: f.Severity, Subject: f.Subject, Detail: f.Detail, Advice: f.Advice}
+		if f.Subject == "" {
+			found.Nodes = []string{node}
+		}
+		findings = append(findings, found)
+	}
+	return findings, nil
 }
 
 // request asks the agent for something and returns its answer, if that is no

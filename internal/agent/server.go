@@ -17,6 +17,7 @@ import (
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/snapshot"
+	"github.com/slotark/slotark/snapshot/preflight"
 )
 
 // Options are an agent's.
@@ -26,7 +27,9 @@ type Options struct {
 	Allow   Allow
 	// Open makes what one job needs, from the agent's own settings as they are now:
 	// passwords rotate.
-	Open   func(ctx context.Context, o snapshot.Order) (*Workshop, error)
+	Open func(ctx context.Context, o snapshot.Order) (*Workshop, error)
+	// Look looks at a node as Open's workshop would find it.
+	Look   func(ctx context.Context, node string, aof bool) ([]preflight.Finding, error)
 	Grace  time.Duration // 0 is DefaultGrace
 	Logger *slog.Logger
 }
@@ -76,6 +79,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	defer s.halt(nil)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+healthPath, s.health)
+	mux.HandleFunc("GET "+nodesPath+"{node}", s.look)
 	mux.HandleFunc("POST "+jobsPath+"{id}", s.attend)
 	server := &http.Server{
 		Handler: s.versioned(mux), TLSConfig: s.Files.serverTLS(), ReadHeaderTimeout: headerLimit,
@@ -171,6 +175,32 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(h)
+}
+
+// look looks at a node, and answers what was found there.
+func (s *Server) look(w http.ResponseWriter, r *http.Request) {
+	node, query := r.PathValue("node"), r.URL.Query()
+	if err := s.Allow.checkNode(query.Get("cluster"), node); err != nil {
+		s.refuse(w, r, http.StatusForbidden, err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readyLimit)
+	defer cancel()
+	found, err := s.Look(ctx, node, query.Has("aof"))
+	if err != nil {
+		s.refuse(w, r, http.StatusBadGateway, err)
+		return
+	}
+	answer := look{Findings: []finding{}}
+	for _, f := range found {
+		told := finding{Code: f.Code, Severity: f.Severity, Detail: f.Detail, Advice: f.Advice}
+		if len(f.Nodes) == 0 {
+			told.Subject = f.Subject
+		}
+		answer.Findings = append(answer.Findings, told)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answer)
 }
 
 var jobPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)

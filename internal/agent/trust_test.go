@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -154,6 +155,11 @@ func TestForbidden(t *testing.T) {
 		}
 	}
 	for node, name := range map[string]string{"10.0.0.2:6379": "prod", "10.0.0.1:6379": "dev"} {
+		// The agent refuses by itself, too, and not only by what it says it is.
+		response, err := client.request(t.Context(), http.MethodGet, nodesPath+url.PathEscape(node)+"?cluster="+name, nil)
+		if !errors.Is(err, ErrForbidden) {
+			t.Errorf("look at %s of %s: %v, %v", node, name, response, err)
+		}
 		if err := client.Ready(t.Context(), name, node); !errors.Is(err, ErrForbidden) {
 			t.Errorf("ready for %s of %s: %v", node, name, err)
 		}

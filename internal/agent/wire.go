@@ -12,6 +12,7 @@ import (
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/snapshot/preflight"
 )
 
 // Protocol is the version of what coordinators and agents say to each other. Both
@@ -23,7 +24,8 @@ const protocolHeader = "Slotark-Agent-Protocol"
 
 const (
 	healthPath = "/health"
-	jobsPath   = "/jobs/" // and the job's id
+	jobsPath   = "/jobs/"  // and the job's id
+	nodesPath  = "/nodes/" // and the node's address
 )
 
 const (
@@ -97,6 +99,20 @@ type health struct {
 	Nodes    []string `json:"nodes"` // that it may capture
 	Jobs     int      `json:"jobs"`  // not settled yet
 	Stopping bool     `json:"stopping,omitempty"`
+}
+
+// look is the answer to having an agent look at a node.
+type look struct {
+	Findings []finding `json:"findings"`
+}
+
+// finding is one of the preflight's, of the node that was looked at.
+type finding struct {
+	Code     string             `json:"code"`
+	Severity preflight.Severity `json:"severity"`
+	Subject  string             `json:"subject,omitempty"` // "": the node
+	Detail   string             `json:"detail"`
+	Advice   string             `json:"advice"`
 }
 
 // sameBuild is what to do where the two do not understand each other.

@@ -50,6 +50,8 @@ var rules = map[string]rule{
 	"command-off":      {Error, true, "Collect in another way (--collect), or give the command back its name (rename-command)."},
 	"no-source":        {Error, true, ""},
 	"no-agent":         {Error, true, "Start slotark agent beside that node and name it: --agent HOST:PORT=https://HOST:PORT; or let --collect auto take another way."},
+	"agent-down":       {Warning, false, "Start slotark agent there: once this node is to give a dump, it is collected in another way, or with --collect agent not at all."},
+	"no-folder":        {Warning, true, "Let the user that the agent runs as read the folder: its dump comes over the wire until then, and its append-only files cannot be taken."},
 	"rights-elsewhere": {Warning, false, ""}, // each try that is denied is noted down by a node that is not needed
 	"settings-rights":  {Warning, false, ""}, // a snapshot tells it itself
 	"disk-full":        {Warning, true, "Free some of that disk: its save will fail, and another node of the shard is asked; or collect over the wire, from nodes with repl-diskless-sync yes: --collect stream."},
@@ -141,9 +143,14 @@ func (j *judgement) advise(code, format string, args ...any) {
 	}
 }
 
-// NoAgent is the finding of a node whose agent cannot capture it.
-func NoAgent(addr, detail string) Finding {
-	return (&judgement{}).finding("no-agent", "node "+addr, []string{addr}, strings.ReplaceAll(detail, "\n", "; "))
+// NoAgent is the finding of a node whose agent cannot capture it: an error where
+// the agent is to give the shard's dump.
+func NoAgent(addr, detail string, needed bool) Finding {
+	code := "agent-down"
+	if needed {
+		code = "no-agent"
+	}
+	return (&judgement{}).finding(code, "node "+addr, []string{addr}, strings.ReplaceAll(detail, "\n", "; "))
 }
 
 // problem is what internal/cluster found.
@@ -168,7 +175,7 @@ func (j *judgement) findings() []Finding {
 			all = append(all, f)
 			continue
 		}
-		all[at].Nodes = append(slices.Clone(all[at].Nodes), f.Nodes...)
+		all[at].Nodes, all[at].Subject = append(slices.Clone(all[at].Nodes), f.Nodes...), ""
 	}
 	for i, f := range all {
 		if f.Subject == "" {

@@ -34,7 +34,7 @@ func (j *judgement) practice(topology *cluster.Topology, nodes []*node, o Option
 	if sound {
 		j.layout(topology)
 	}
-	elsewhere := 0
+	var elsewhere []string
 	for _, n := range nodes {
 		j.door(n)
 		j.persistence(n)
@@ -52,12 +52,13 @@ func (j *judgement) practice(topology *cluster.Topology, nodes []*node, o Option
 			j.of("unseen", n.Addr, "its settings may not be read: CONFIG GET is refused")
 		}
 		if !n.here {
-			elsewhere++
+			elsewhere = append(elsewhere, n.Addr)
 		}
 	}
 	j.advise("unseen", "To have them looked at too, which no snapshot needs: %s", setUser(o.Access.Username, []string{"+config|get"}))
-	if elsewhere > 0 {
-		j.about("elsewhere", human.Plural(elsewhere, "node"), "on other machines than this: room on disks, overcommit and huge pages cannot be seen from here")
+	if len(elsewhere) > 0 {
+		j.about("elsewhere", human.Plural(len(elsewhere), "node"), "on other machines than this: room on disks, overcommit and huge pages cannot be seen from here")
+		j.list[len(j.list)-1].Nodes = elsewhere
 	}
 }
 

@@ -3,6 +3,7 @@ package preflight
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -230,7 +231,8 @@ func testStores(t *testing.T) {
 	check(t, Stores(t.Context(), []storage.Named{good, bad}, 1), "mirror-down")
 	check(t, Stores(t.Context(), []storage.Named{good, bad}, 2), "store-down")
 	check(t, Stores(t.Context(), []storage.Named{bad, good}, 1), "store-down")
-	check(t, []Finding{NoAgent("10.0.0.1:6379", "no agent is named for it")}, "no-agent")
+	check(t, []Finding{NoAgent("10.0.0.1:6379", "no agent is named for it", true)}, "no-agent")
+	check(t, []Finding{NoAgent("10.0.0.1:6379", "it does not answer", false)}, "agent-down")
 	r := &Report{Findings: []Finding{{Code: "overcommit", Severity: Info, Subject: "host 10.0.0.1"}}}
 	r.Add(Stores(t.Context(), []storage.Named{bad}, 1))
 	if len(r.Findings) != 2 || r.Findings[0].Code != "store-down" || r.Refusal() == nil {
@@ -243,6 +245,29 @@ func testAlone(t *testing.T) {
 	f := start(t, clustertest.Options{Primaries: 1, Config: []string{`rename-command BGSAVE ""`}})
 	f.processes(t, f.options.machine)
 	check(t, run(t, f.options).Findings, "command-off", "no-replica", "few-primaries", "no-password")
+
+	// As an agent beside it sees it, which has been given another folder.
+	source := Source{Addr: f.Addrs()[0], Way: Folder, Folder: filepath.Join(t.TempDir(), "gone")}
+	findings, err := f.options.beside(t.Context(), source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, findings, "command-off", "no-folder")
+	if _, err := f.options.beside(t.Context(), Source{Addr: "127.0.0.1:1", Way: Stream}); !errors.Is(err, cluster.ErrUnreachable) {
+		t.Errorf("of nobody: %v", err)
+	}
+}
+
+// Nodes that were looked at from beside them are not elsewhere any more.
+func TestSeen(t *testing.T) {
+	r := &Report{Findings: []Finding{{Code: "eviction"}, {Code: "elsewhere", Subject: "3 nodes", Nodes: []string{"a", "b", "c"}}}}
+	r.Seen([]string{"b", "d"})
+	if got := r.Findings[1]; got.Subject != "2 nodes" || !slices.Equal(got.Nodes, []string{"a", "c"}) {
+		t.Errorf("%+v", got)
+	}
+	if r.Seen([]string{"c", "a"}); len(r.Findings) != 1 || r.Findings[0].Code != "eviction" {
+		t.Errorf("%+v", r.Findings)
+	}
 }
 
 // testTableIsComplete wants every code to have been caused by the rows above:

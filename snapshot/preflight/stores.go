@@ -57,5 +57,8 @@ func Stores(ctx context.Context, stores []storage.Named, required int) []Finding
 // Add puts further findings among those of the report.
 func (r *Report) Add(more []Finding) {
 	j := &judgement{list: append(r.Findings, more...)}
+	if r.Topology != nil {
+		j.nodes = len(r.Topology.Members())
+	}
 	r.Findings = j.findings()
 }
