@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/s3test"
+	"github.com/slotark/slotark/snapshot/catalog"
 )
 
 // snapshotObjects are the names of a bucket, less the marks of who reads.
@@ -43,6 +46,7 @@ func TestMirrorSync(t *testing.T) {
 	began := time.Now()
 	slotark(t, "", with(first, "mirror", "sync", "latest")...).want(t, exitDone, "1 snapshot copied, 0 still behind")
 	slotark(t, "", with(first, "mirror", "status")...).want(t, exitFindings, "1 of 2", "slotark mirror sync")
+	wantLag(t, slotark(t, "", with(first, "mirror", "status", "--json")...), idsOf(t, primary...)[1])
 	slotark(t, "", with(first, "mirror", "sync", "--dry-run")...).want(t, exitDone, "would be copied", "1 snapshot and 0 records")
 	slotark(t, "", with(first, "mirror", "sync")...).want(t, exitDone, "1 snapshot copied, 0 still behind")
 	length := time.Since(began)
@@ -71,6 +75,63 @@ func TestMirrorSync(t *testing.T) {
 	}
 	wait.Wait()
 	wantObjects(t, snapshotObjects(t, west, twice), want)
+}
+
+// wantLag checks that the first store lacks nothing, and the second one snapshot for
+// as long as that is old.
+func wantLag(t *testing.T, o outcome, missing string) {
+	t.Helper()
+	var stores []mirrorStatusMessage
+	for line := range strings.Lines(o.want(t, exitFindings).stdout) {
+		var m mirrorStatusMessage
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		stores = append(stores, m)
+	}
+	if len(stores) != 2 || stores[0].Lag != 0 || stores[0].Oldest != "" || string(stores[1].Oldest) != missing {
+		t.Fatalf("the stores are %+v, want the second to lack %s", stores, missing)
+	}
+	age := time.Since(stores[1].Oldest.Time())
+	if lag := time.Duration(stores[1].Lag); lag <= 0 || lag > age || lag < age-promptly {
+		t.Errorf("it is behind by %s, and what it lacks is %s old", lag, age)
+	}
+}
+
+// TestMirrorStatusLag has stores that are behind by a known time: that of the
+// oldest snapshot which one lacks, whatever newer ones it has.
+func TestMirrorStatusLag(t *testing.T) {
+	now := time.Date(2026, 2, 3, 2, 30, 0, 0, time.UTC)
+	survey := &catalog.Survey{Stores: []catalog.StoreState{
+		{Store: "east", Place: "s3://a", Snapshots: 3, Of: 3, Newest: "20260203T020000Z-aaaaaa"},
+		{Store: "west", Place: "s3://b", Snapshots: 1, Of: 3, Newest: "20260203T020000Z-aaaaaa", Oldest: "20260201T020000Z-aaaaaa", Bytes: 3 << 20},
+		{Store: "north", Place: "s3://c", Of: 3, Oldest: "20260203T020000Z-aaaaaa", Bytes: 1 << 20},
+		{Store: "south", Place: "s3://d", Of: 3, Err: errors.New("no such host")},
+	}}
+	for _, asJSON := range []bool{false, true} {
+		var out bytes.Buffer
+		if err := (&app{stdout: &out, json: asJSON}).printMirrorStatus(survey, now); !errors.Is(err, errFindings) {
+			t.Errorf("it comes to %v", err)
+		}
+		lines := strings.Split(out.String(), "\n")
+		wants := [][]string{
+			{"STORE", "BEHIND", "MISSING"}, {"east ", "3 of 3", "aaaaaa  -       -        s3://a"}, {"west ", "1 of 3", "  2 d ", "3.1 MB"},
+			{"north ", "0 of 3", "30 min", "1.0 MB"}, {"south ", "?", "does not answer: no such host"},
+		}
+		if asJSON {
+			wants = [][]string{
+				{`"store":"east"`, `"behind":false`, `"lag_seconds":0.000,`}, {`"store":"west"`, `"oldest_missing":"20260201T020000Z-aaaaaa","lag_seconds":174600.000,"bytes_missing":3145728`},
+				{`"store":"north"`, `"lag_seconds":1800.000,`}, {`"store":"south"`, `"reachable":false`, `"lag_seconds":0.000,`},
+			}
+		}
+		for i, parts := range wants {
+			for _, part := range parts {
+				if !strings.Contains(lines[i], part) {
+					t.Errorf("line %d is without %q: %s", i, part, lines[i])
+				}
+			}
+		}
+	}
 }
 
 // wantObjects compares names, less those of verifications that came later.
