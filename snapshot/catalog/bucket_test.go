@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,8 @@ func inBucket(t testing.TB, store storage.Store, snapshots int) {
 }
 
 // TestListAsksOnce counts what a list asks of a bucket when the cache is warm:
-// for the names once, and for no manifest.
+// for the names once, for no manifest, and for no record. A record that came
+// since is read, and no older one of its snapshot.
 func TestListAsksOnce(t *testing.T) {
 	const snapshots = 5
 	server := s3test.Start(t)
@@ -58,18 +60,35 @@ func TestListAsksOnce(t *testing.T) {
 		return store
 	}
 	inBucket(t, open(server), snapshots)
+	newest := listed(t, open(server), nil, snapshots)[0].ID
+	record := func(hours int, name func(string, manifest.ID, manifest.ID) string, text string) {
+		t.Helper()
+		id := manifest.NewID(noon.Add(time.Duration(hours) * time.Hour))
+		put(t, open(server), name("prod", newest, id), fmt.Sprintf(`{"id":%q,"level":%q,"proved":true}`, id, text))
+	}
+	record(1, catalog.VerificationName, "exists")
+	record(2, catalog.VerificationName, "checksum")
+	record(3, catalog.DrillName, "")
 	cache := catalog.OpenCache(filepath.Join(t.TempDir(), "cache"), 1<<20)
 	for _, run := range []struct {
-		when string
-		want int64 // manifests that are read
-	}{{"at first", snapshots}, {"with a warm cache", 0}, {"and again", 0}} {
+		when    string
+		want    int64 // manifests that are read
+		records int64
+		level   string // of the newest verification
+	}{{"at first", snapshots, 2, "checksum"}, {"with a warm cache", 0, 0, "checksum"}, {"and again", 0, 0, "checksum"}, {"with a new record", 0, 1, "deep"}, {"which is known then", 0, 0, "deep"}} {
+		if run.level == "deep" && run.records > 0 {
+			record(4, catalog.VerificationName, "deep")
+		}
 		lists.Store(0)
 		manifests.Store(0)
 		others.Store(0)
 		// Opened anew, as each run of the program does.
-		listing(t, open(proxy), cache, snapshots)
-		if lists.Load() != 1 || manifests.Load() != run.want || others.Load() != 0 {
-			t.Errorf("%s: %d lists, %d requests for manifests and %d for other objects, want 1, %d and 0", run.when, lists.Load(), manifests.Load(), others.Load(), run.want)
+		newest := listed(t, open(proxy), cache, snapshots)[0]
+		if lists.Load() != 1 || manifests.Load() != run.want || others.Load() != run.records {
+			t.Errorf("%s: %d lists, %d requests for manifests and %d for other objects, want 1, %d and %d", run.when, lists.Load(), manifests.Load(), others.Load(), run.want, run.records)
+		}
+		if newest.Verified == nil || newest.Verified.Level != run.level || newest.Drilled == nil || !newest.Drilled.Proved {
+			t.Errorf("%s: it lists %+v and %+v", run.when, newest.Verified, newest.Drilled)
 		}
 	}
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/slotark/slotark/storage"
 )
 
-// Cache keeps manifests in a local folder, so that listing a bucket reads only
-// those that are new. A manifest never changes and its name is never used
-// again, so what is in the cache is true for ever; whether a snapshot is still
-// there, the stores say. Only List reads it: who verifies or restores reads
-// what is stored. A nil Cache keeps nothing.
+// Cache keeps manifests and records in a local folder, so that listing a bucket
+// reads only those that are new. Neither ever changes, and no name is ever used
+// again, so what is in the cache is true for ever; whether a snapshot or record is
+// still there, and which record is the newest, the stores say. Only List reads it:
+// who verifies, restores or prunes reads what is stored. A nil Cache keeps nothing.
 //
-// An entry is the SHA-256 of the manifest in hex, a line end, and the
-// manifest. One that does not fit its sum counts as not there.
+// An entry is the SHA-256 of what was read in hex, a line end, and what was read.
+// One that does not fit its sum counts as not there.
 type Cache struct {
 	dir      string
 	maxBytes int64
@@ -36,7 +36,7 @@ const (
 // OpenCache returns the cache in a folder, which is made when it is needed.
 func OpenCache(dir string, maxBytes int64) *Cache { return &Cache{dir, maxBytes} }
 
-// UseCache lets List keep manifests in a cache.
+// UseCache lets List keep manifests and records in a cache.
 func (r *Repository) UseCache(c *Cache) { r.cache = c }
 
 // key names the entry of one store's object. A store that is a folder needs no

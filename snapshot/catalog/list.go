@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -302,8 +303,16 @@ func (x *index) newest(e *Entry, kind string) manifest.ID {
 // cannot be read counts as not there: it is evidence, and unreadable evidence
 // proves nothing.
 func (r *Repository) readRecord(ctx context.Context, name string, into any) bool {
+	// Of all stores before any is asked: not every store has every record.
 	for _, store := range r.stores {
-		if readJSON(ctx, store, name, into) == nil {
+		if json.Unmarshal(r.cache.read(r.cache.key(store, name)), into) == nil {
+			return true
+		}
+	}
+	for _, store := range r.stores {
+		text, err := readText(ctx, store, name)
+		if err == nil && json.Unmarshal(text, into) == nil {
+			r.cache.write(r.cache.key(store, name), text)
 			return true
 		}
 	}

@@ -184,18 +184,27 @@ func readMarker(ctx context.Context, store storage.Named) error {
 const maxRecordBytes = 16 << 20
 
 func readJSON(ctx context.Context, store storage.Store, name string, into any) error {
-	body, err := store.Open(ctx, name)
+	text, err := readText(ctx, store, name)
 	if err != nil {
 		return err
-	}
-	text, err := io.ReadAll(io.LimitReader(body, maxRecordBytes))
-	if err := errors.Join(err, body.Close()); err != nil {
-		return fmt.Errorf("read %s in %s: %w", name, store, err)
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("decode %s in %s: %w", name, store, err)
 	}
 	return nil
+}
+
+// readText reads a record as it is stored.
+func readText(ctx context.Context, store storage.Store, name string) ([]byte, error) {
+	body, err := store.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(body, maxRecordBytes))
+	if err := errors.Join(err, body.Close()); err != nil {
+		return nil, fmt.Errorf("read %s in %s: %w", name, store, err)
+	}
+	return text, nil
 }
 
 // PutRecord stores v as JSON under name in every store. The error joins what

@@ -74,18 +74,24 @@ func library(t testing.TB, n int) (root string, manifests []string) {
 // listing lists a store and tells how long it took.
 func listing(t testing.TB, store storage.Store, cache *catalog.Cache, want int) time.Duration {
 	t.Helper()
+	began := time.Now()
+	listed(t, store, cache, want)
+	return time.Since(began)
+}
+
+// listed lists a store.
+func listed(t testing.TB, store storage.Store, cache *catalog.Cache, want int) []catalog.Entry {
+	t.Helper()
 	repository, err := catalog.Open(t.Context(), []storage.Named{{Name: "eu", Store: store}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	repository.UseCache(cache)
-	began := time.Now()
 	entries, err := repository.List(t.Context(), "prod")
-	took := time.Since(began)
 	if err != nil || len(entries) != want || want > 0 && entries[0].Summary == nil {
 		t.Fatalf("%d are listed, of %d: %v", len(entries), want, err)
 	}
-	return took
+	return entries
 }
 
 func BenchmarkListTenThousand(b *testing.B) {
