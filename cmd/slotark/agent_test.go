@@ -371,6 +371,7 @@ func fillLargeRandom(t *testing.T, c *clustertest.Cluster, keys int) {
 func slowAgents(t *testing.T, extra ...string) (c *clustertest.Cluster, tr *trust, agents []*agentProcess, snapshot, repo []string, stores [2]string) {
 	t.Helper()
 	c = slowCluster(t)
+	writingEvery(t, c, 5*time.Millisecond)
 	tr = newTrust(t)
 	root := t.TempDir()
 	stores = [2]string{filepath.Join(root, "one"), filepath.Join(root, "two")}

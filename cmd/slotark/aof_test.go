@@ -79,12 +79,20 @@ func persistence(t *testing.T, c *clustertest.Cluster, addr, field, want string)
 // does, too: counters, lists, hashes, transactions, keys that expire and go.
 func writing(t *testing.T, c *clustertest.Cluster) (stop func()) {
 	t.Helper()
+	return writingEvery(t, c, 0)
+}
+
+// writingEvery is writing with a pause between two rounds of each of four
+// writers, for what is not about how much is written.
+func writingEvery(t *testing.T, c *clustertest.Cluster, pause time.Duration) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	client := c.Client()
 	var wait sync.WaitGroup
 	for w := range 4 {
 		wait.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
+				<-time.After(pause)
 				tag := fmt.Sprintf("{w%d:%d}", w, i%97)
 				_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 					p.Incr(ctx, tag+"count")

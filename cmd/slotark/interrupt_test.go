@@ -197,9 +197,10 @@ func wantNoneOrWhole(t *testing.T, o outcome, args []string, left func(*testing.
 }
 
 // TestKilledSnapshot cannot clean up, but leaves nothing that counts, and
-// nothing that is in the next one's way.
+// nothing that is in the next one's way. The cluster is written to meanwhile.
 func TestKilledSnapshot(t *testing.T) {
 	c := slowCluster(t)
+	writingEvery(t, c, 5*time.Millisecond)
 	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo"), "--mirror", filepath.Join(t.TempDir(), "mirror")}
 	snapshot := append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)
 	before := serverSettings(t, c.Addrs())
