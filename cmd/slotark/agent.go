@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 
 	"github.com/slotark/slotark/internal/agent"
@@ -12,6 +13,7 @@ import (
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
+	"github.com/slotark/slotark/snapshot/collect"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/snapshot/preflight"
 	"github.com/spf13/cobra"
@@ -115,11 +117,35 @@ func runAgent(ctx context.Context, a *app, cmd *cobra.Command) error {
 			return shop, nil
 		},
 	})
+	repairAtStart(ctx, a, s, log)
 	log.Info("agent ready", "version", version, "listen", listener.Addr().String(), "cluster", allow.Cluster, "nodes", allow.Nodes,
 		"stores", allow.Stores, "protocol", agent.Protocol)
 	err = server.Serve(ctx, listener)
 	log.Info("stopped")
 	return err
+}
+
+// repairAtStart puts in order what jobs have left whose agent was killed: a node
+// must not go without rewrites until somebody asks for its append-only files
+// again.
+func repairAtStart(ctx context.Context, a *app, s *settings, log *slog.Logger) {
+	for _, node := range s.Cluster.Nodes {
+		folder := s.Snapshot.DataDirs[node]
+		if folder == "" {
+			continue
+		}
+		access, err := a.access(s.Config)
+		found := false
+		if err == nil {
+			found, err = collect.Repair(ctx, access, node, folder)
+		}
+		switch {
+		case err != nil:
+			log.Warn("could not look for what a killed job has left", "node", node, "folder", folder, "error", err)
+		case found:
+			log.Info("put in order what a killed job has left", "node", node, "folder", folder)
+		}
+	}
 }
 
 // lookBeside looks at a node as a job would find it.

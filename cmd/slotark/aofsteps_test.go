@@ -133,6 +133,19 @@ func TestKilledAOFAtEachChange(t *testing.T) {
 		}
 	}
 
+	// Without a next run, an agent that is started again does it.
+	if !w.signalledAt(t, 1, true, syscall.SIGKILL) || len(w.left(t)) == 0 {
+		t.Fatal("a killed run has left nothing: the test tests nothing")
+	}
+	tr := newTrust(t)
+	for _, node := range c.Nodes {
+		startAgent(t, tr, "", "--node", node.Addr(), "--data-dir", node.Addr()+"="+node.Proc.Dir(), "--repo", repo)
+	}
+	wantSettings(t, c, want)
+	if left := w.left(t); len(left) > 0 {
+		t.Errorf("the agents left %v", left)
+	}
+
 	t.Run("commands in between", func(t *testing.T) { notAligned(t, w, repo) })
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,6 +92,35 @@ func writeIntent(ctx context.Context, folder string, intent Intent) error {
 	return nil
 }
 
+// Repair does what [RepairFolder] does for a node and its data folder as it is
+// seen from here, and tells whether a run had left anything there. A folder
+// without anything costs the node no question.
+func Repair(ctx context.Context, access *cluster.Access, addr, dir string) (found bool, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, notHere(err)
+	}
+	if !slices.ContainsFunc(entries, private) {
+		return false, nil
+	}
+	node := access.Open(addr)
+	defer func() { _ = node.Close() }()
+	text, err := node.Text(ctx, "CLUSTER", "NODES")
+	if err != nil {
+		return true, err
+	}
+	lines, err := cluster.ParseNodes(text)
+	if err != nil {
+		return true, err
+	}
+	for _, line := range lines {
+		if line.Has("myself") {
+			return true, RepairFolder(ctx, node, dir, line.ID)
+		}
+	}
+	return true, fmt.Errorf("%s does not say which node it is", addr)
+}
+
 // RepairFolder puts in order what a run that died has left in a node's data
 // folder: the node gets its own value back, and the links, which keep room
 // taken, are removed. The folder of a run that is still under way is locked, and
@@ -101,7 +131,7 @@ func RepairFolder(ctx context.Context, node *cluster.Node, dir, id string) error
 		return notHere(err)
 	}
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), PrivatePrefix) {
+		if !private(e) {
 			continue
 		}
 		folder := filepath.Join(dir, e.Name())
@@ -111,6 +141,9 @@ func RepairFolder(ctx context.Context, node *cluster.Node, dir, id string) error
 	}
 	return nil
 }
+
+// private tells whether an entry of a data folder is one that a run has made.
+func private(e fs.DirEntry) bool { return e.IsDir() && strings.HasPrefix(e.Name(), PrivatePrefix) }
 
 func repairOne(ctx context.Context, node *cluster.Node, folder, id string) error {
 	lock, err := lockFolder(folder)
