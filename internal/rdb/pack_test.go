@@ -203,7 +203,7 @@ func TestDigestOfEveryFlippedBit(t *testing.T) {
 		for at := range data {
 			for bit := range 8 {
 				data[at] ^= 1 << bit
-				if _, err := inspect(data, rdb.InspectOptions{Digest: true}); code(err) == "" {
+				if _, err := inspect(data, rdb.InspectOptions{Digest: true, Workers: 1}); code(err) == "" {
 					t.Fatalf("%s: bit %d of byte %d flipped: %v", name, bit, at, err)
 				}
 				data[at] ^= 1 << bit

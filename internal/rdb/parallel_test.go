@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -33,11 +34,32 @@ func sameInParallel(t testing.TB, data []byte, o rdb.InspectOptions, name string
 	o.Workers = 3
 	for _, c := range chunkings {
 		got, err := rdb.InspectInChunks(context.Background(), bytes.NewReader(data), o, c.bytes, c.records)
-		if fmt.Sprint(err) != fmt.Sprint(wantErr) || !reflect.DeepEqual(got, want) {
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || !sameReport(got, want) {
 			t.Fatalf("%s, chunks of %d bytes and %d records: %v, want %v\n%s", name, c.bytes, c.records, err, wantErr, cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true })))
 		}
 	}
 }
+
+// sameReport compares two reports. The tables that have a line for each slot are
+// compared as such: by reflection that takes longer than all the reading.
+func sameReport(a, b *rdb.Report) bool {
+	if a.Slots != b.Slots || !sameTable(a.SlotDigests, b.SlotDigests) || !sameTable(a.SlotRanges, b.SlotRanges) {
+		return false
+	}
+	left, right := reflect.ValueOf(*a), reflect.ValueOf(*b)
+	for i := range left.NumField() {
+		switch left.Type().Field(i).Name {
+		case "Slots", "SlotDigests", "SlotRanges":
+			continue
+		}
+		if !reflect.DeepEqual(left.Field(i).Interface(), right.Field(i).Interface()) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameTable[T comparable](a, b []T) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
 
 func TestParallelOnFixtures(t *testing.T) {
 	for _, file := range dumpFiles(t) {
