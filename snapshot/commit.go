@@ -109,6 +109,9 @@ func commitManifest(ctx context.Context, w *catalog.Writer, m *manifest.Manifest
 // abort removes what was put, here and by agents: a manifest first, and nothing
 // else where it may be stored and cannot be deleted.
 func (r *run) abort(ctx context.Context, cause error) error {
+	if ctx.Err() != nil && errors.Is(cause, context.DeadlineExceeded) {
+		cause = context.Cause(ctx) // a connection that the limit ends knows of a deadline alone
+	}
 	left := r.writer.Abort(ctx)
 	if !errors.Is(left, mirror.ErrUndecided) {
 		left = errors.Join(left, r.drop(ctx))
