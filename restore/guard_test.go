@@ -32,6 +32,7 @@ func ownerOf(topology *cluster.Topology) func(key string) string {
 // TestGuards holds every objection against a real node that deserves it. Each
 // is one line with advice, and the good nodes beside it stay as they were.
 func TestGuards(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, clustertest.Options{}, dataset.Options{Keys: 500, Seed: 3}, nil)
 	good := emptyNodes(t, 3)
 	single := func(args ...string) string { return emptyNodes(t, 1, args...)[0] }

@@ -24,6 +24,7 @@ import (
 // TestReplay restores one snapshot again and again, for starting and loading a
 // cluster is what takes time.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, clustertest.Options{}, dataset.Options{Keys: 45_000, Seed: 1}, func(c *clustertest.Cluster) {
 		client := c.Client()
 		if err := client.Set(t.Context(), "victim", "hello", time.Hour).Err(); err != nil {
@@ -246,6 +247,7 @@ func replayDamaged(t *testing.T, s *source) {
 // TestReplayExpiring restores keys that expire before, while and after they
 // are restored. Whatever has expired is accounted for.
 func TestReplayExpiring(t *testing.T) {
+	t.Parallel()
 	const short = 3 * time.Second
 	s := newSource(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 6000, Seed: 2, ExpiringShare: 0.6, ShortShare: 0.5, ShortTTL: short}, nil)
 	loaded := s.snapshot.Manifest.Finished
@@ -281,6 +283,7 @@ func TestReplayExpiring(t *testing.T) {
 // TestReplayTargetDies kills one of the nodes while it is loaded. What can be
 // undone is; the error names what cannot.
 func TestReplayTargetDies(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 30_000, Seed: 5}, nil)
 	addrs := emptyNodes(t, 1)
 	victim := startNode(t, redisproc.Options{Dir: t.TempDir(), Password: password, Args: clusterArgs()})

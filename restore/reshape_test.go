@@ -19,6 +19,7 @@ import (
 // TestReshape restores a snapshot of three shards onto fewer and more, by replay and
 // by seed, with one store's copy damaged in the middle of it.
 func TestReshape(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, clustertest.Options{}, dataset.Options{Keys: 20_000, Seed: 7}, func(c *clustertest.Cluster) {
 		if err := c.Client().Set(t.Context(), "large", strings.Repeat("0123456789abcdef", 5<<16), time.Hour).Err(); err != nil { // 5 MiB
 			t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 )
 
 func TestSeed(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, clustertest.Options{Replicas: 3}, dataset.Options{Keys: 20_000, Seed: 4}, nil)
 	before := s.topology
 	t.Run("cancel", func(t *testing.T) { seedCancelled(t, s) })

@@ -128,6 +128,7 @@ func (s *sets) past(t *testing.T, n *clustertest.Node) (expires []string) {
 // that is a dump, one of commands, and the one file of older servers; when what
 // expires has expired. Each gives, key for key, what the dump holds.
 func TestReplaySets(t *testing.T) {
+	t.Parallel()
 	s := newSets(t)
 	gone := func(addr string, keys []string) {
 		node := s.Access().Open(addr)

@@ -121,6 +121,7 @@ func tree(t *testing.T, dir string) map[string]string {
 }
 
 func TestUnfinishedSeed(t *testing.T) {
+	t.Parallel()
 	s := newSource(t, clustertest.Options{}, dataset.Options{Keys: 600, Seed: 7}, nil)
 	whole := filepath.Join(t.TempDir(), "whole")
 	var events []progress.Event
