@@ -28,4 +28,6 @@ fi
 
 # The report is built first and not run by `go run`, so that a signal reaches it.
 go build -o bin/testreport ./internal/testreport
-exec bin/testreport -vet=off -count=1 -timeout 40m "$@"
+# Most tests wait for servers more than they compute, so four of a package run at
+# a time, whatever the number of cores.
+exec bin/testreport -vet=off -count=1 -parallel 4 -timeout 40m "$@"

@@ -28,6 +28,7 @@ const (
 // TestListedRights takes, compares and restores snapshots, of a TLS cluster, as
 // ACL users that may do nothing but what the documentation lists.
 func TestListedRights(t *testing.T) {
+	t.Parallel()
 	const secret = "a long and winding password"
 	users := map[string]string{"streamer": streamRights, "keeper": streamRights + " " + settingsRights, "saver": bgsaveRights, "appender": aofRights, "comparer": compareRights}
 	o := clustertest.Options{Replicas: 3, TLS: true, Password: password, ExtraArgs: []string{"--appendonly", "yes"}}

@@ -283,6 +283,7 @@ func (w passing) Write(p []byte) (int, error) {
 // one without. They are equal, and of the first no dump has crossed the
 // coordinator, whose every connection is counted.
 func TestAgents(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 3}, dataset.Options{Keys: 3000, Seed: 41})
 	const large = 200
 	fillLargeRandom(t, c, large)
@@ -429,6 +430,7 @@ func filesOf(t *testing.T, path string) int {
 // TestKilledCoordinator kills the coordinator at moments from its start to its end:
 // there is a whole snapshot or, once the agents' grace is over, nothing.
 func TestKilledCoordinator(t *testing.T) {
+	t.Parallel()
 	_, _, _, take, repo, stores := slowAgents(t)
 	began := time.Now()
 	slotark(t, password, take...).want(t, exitDone, "by agent-")
@@ -451,6 +453,7 @@ func TestKilledCoordinator(t *testing.T) {
 // shard is tried again, nothing of the dead attempt is in its way, and the snapshot
 // is whole.
 func TestKilledAgent(t *testing.T) {
+	t.Parallel()
 	c, tr, agents, take, repo, stores := slowAgents(t)
 	// One whose settings are another's is told apart before anything is saved.
 	slotark(t, password, append(take, "--compression", "none")...).want(t, exitRefused, "the agent may not do this", "repository.seal")
@@ -489,6 +492,7 @@ func TestKilledAgent(t *testing.T) {
 // gets no manifest, and the run says why. Where it is the primary, there is no
 // snapshot. Then the password changes under an agent.
 func TestAgentBehind(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 100, Seed: 42})
 	tr := newTrust(t)
 	root := t.TempDir()

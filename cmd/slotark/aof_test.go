@@ -132,6 +132,7 @@ func newAOFCluster(t *testing.T) *clustertest.Cluster {
 // to, with a rewrite before, during and after; what is restored from them is,
 // key for key, what the dumps hold, and the nodes' settings are what they were.
 func TestAOF(t *testing.T) {
+	t.Parallel()
 	c := newAOFCluster(t)
 	ask(t, c, c.Addrs()[0], "CONFIG", "SET", "auto-aof-rewrite-percentage", 73)
 	repo, mirror := filepath.Join(t.TempDir(), "repo"), filepath.Join(t.TempDir(), "mirror")
@@ -300,6 +301,7 @@ func awaitWhole(t *testing.T, access *cluster.Access, addrs []string) {
 // TestAOFRefusals has each thing that stands against taking or restoring
 // append-only files said before anything is done.
 func TestAOFRefusals(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 2, ExtraArgs: []string{"--appendonly", "yes"}}, dataset.Options{Keys: 50, Seed: 52})
 	repo := filepath.Join(t.TempDir(), "repo")
 	take := func(more ...string) outcome {
@@ -345,6 +347,7 @@ func endRewrite(t *testing.T, c *clustertest.Cluster, addr string) {
 // is still there, and the next run puts that node back. Two that are not killed
 // are both whole.
 func TestTwoRunsWithAOF(t *testing.T) {
+	t.Parallel()
 	c := newAOFCluster(t)
 	want := settingsOf(t, c)
 	own := rewriteAt(t, c, c.Addrs()[0])
@@ -426,6 +429,7 @@ func TestTwoRunsWithAOF(t *testing.T) {
 // somebody has set meanwhile stays; and where the repository is gone, the folder
 // beside the data still tells.
 func TestKilledAOF(t *testing.T) {
+	t.Parallel()
 	c := newAOFCluster(t)
 	addr, folder := c.Addrs()[1], c.Nodes[1].Proc.Dir()
 	ask(t, c, addr, "CONFIG", "SET", "auto-aof-rewrite-percentage", 73)

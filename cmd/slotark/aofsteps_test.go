@@ -103,6 +103,7 @@ func (w *watchedNode) left(t *testing.T) (all []string) {
 // its own settings, and nothing is left. Interrupted, a run puts everything back
 // by itself.
 func TestKilledAOFAtEachChange(t *testing.T) {
+	t.Parallel()
 	c := newAOFCluster(t)
 	want := settingsOf(t, c)
 	repo := filepath.Join(t.TempDir(), "repo")

@@ -11,6 +11,7 @@ import (
 
 // TestVerifyAppendOnly verifies what a real server wrote, whole and damaged.
 func TestVerifyAppendOnly(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := startServer(t, dir, "--appendonly", "yes", "--appendfsync", "always", "--aof-timestamp-enabled", "yes")
 	for _, command := range [][]any{{"SET", "a", "1"}, {"HSET", "h", "f", "v"}, {"RPUSH", "l", "x", "y"}} {
@@ -62,6 +63,7 @@ func TestVerifyAppendOnly(t *testing.T) {
 
 // TestVerifyFolder verifies what folders hold, and says what that is.
 func TestVerifyFolder(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	server := startServer(t, data, "--appendonly", "yes", "--appendfsync", "always")
 	do(t, server.Addr(), "SET", "a", "1")

@@ -18,6 +18,7 @@ import (
 // TestDamagedStreamNeverBecomesASnapshot puts a proxy between slotark and real
 // nodes that flips one bit of a dump, or cuts it, on its way.
 func TestDamagedStreamNeverBecomesASnapshot(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Replicas: 0}, dataset.Options{Keys: 3_000, Seed: 3})
 	for _, fault := range []struct {
 		name string
@@ -63,6 +64,7 @@ func TestDamagedStreamNeverBecomesASnapshot(t *testing.T) {
 // and cuts each: verify finds and names it, and a restore takes the mirror's
 // copy instead.
 func TestDamagedObjectNeverVerifies(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Replicas: 0}, dataset.Options{Keys: 3_000, Seed: 4})
 	for name, way := range sealings(t) {
 		t.Run(name, func(t *testing.T) { damageEach(t, c, way) })

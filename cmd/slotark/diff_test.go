@@ -12,6 +12,7 @@ import (
 
 // TestDiff compares two snapshots between which one key of each fate was changed.
 func TestDiff(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 2_000, Seed: 12})
 	client := c.Client()
 	set := func(key string, ttl time.Duration) {

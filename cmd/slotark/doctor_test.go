@@ -20,6 +20,7 @@ import (
 // TestDoctor looks at one cluster as it goes from well to ill, as a person and
 // as a program.
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Replicas: 3}, dataset.Options{Keys: 600, Seed: 4})
 	a, b := c.Primaries()[0], c.Primaries()[1]
 	repo := filepath.Join(t.TempDir(), "repo")
@@ -124,6 +125,7 @@ func TestDoctor(t *testing.T) {
 
 // docs/doctor.md has a line for each code, under its severity, and none else.
 func TestDoctorDocument(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "doctor.md"))
 	if err != nil {
 		t.Fatal(err)

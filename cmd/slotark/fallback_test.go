@@ -19,7 +19,7 @@ import (
 // server was killed, and when it is frozen: it keeps its connections then and
 // answers nothing.
 func TestPrimaryRegionGone(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 2_000, Seed: 22})
 	for _, way := range []string{"killed", "frozen"} {
 		t.Run(way, func(t *testing.T) {
@@ -78,6 +78,7 @@ func TestPrimaryRegionGone(t *testing.T) {
 // after its first MiB, in the middle of a dump: the shard is read again, whole,
 // from the mirror.
 func TestPrimaryFreezesUnderARestore(t *testing.T) {
+	t.Parallel()
 	c := slowCluster(t)
 	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	bucket := east.Bucket(t, "freezes")

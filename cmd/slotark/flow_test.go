@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
@@ -20,6 +22,7 @@ import (
 // a cluster of six, the cluster lost, rebuilt once from seeded folders and once
 // by replay, each compared slot by slot and key by key.
 func TestS3SeedAndReplay(t *testing.T) {
+	t.Parallel()
 	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	for _, way := range []string{"bgsave", "stream"} {
 		t.Run(way, func(t *testing.T) {
@@ -70,9 +73,19 @@ func startSeeded(t *testing.T, printed string) string {
 // emptyNodes starts cluster nodes that hold nothing and know nobody.
 func emptyNodes(t *testing.T, n int) []string {
 	t.Helper()
-	var addresses []string
-	for range n {
-		addresses = append(addresses, startNode(t, t.TempDir(), 0).Addr())
+	addresses := make([]string, n)
+	var all errgroup.Group
+	for i := range addresses {
+		all.Go(func() error {
+			p, err := tryNode(t, t.TempDir(), 0)
+			if err == nil {
+				addresses[i] = p.Addr()
+			}
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	return addresses
 }
@@ -81,15 +94,24 @@ func emptyNodes(t *testing.T, n int) []string {
 // configuration.
 func startNode(t *testing.T, dir string, port int, config ...string) *redisproc.Process {
 	t.Helper()
+	p, err := tryNode(t, dir, port, config...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// tryNode is startNode for who starts several at once.
+func tryNode(t *testing.T, dir string, port int, config ...string) (*redisproc.Process, error) {
+	t.Helper()
 	p, err := redisproc.Start(t.Context(), redisproc.Options{
 		Dir: dir, Port: port, Password: password, Config: config,
 		Args: []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"},
 	})
-	if err != nil {
-		t.Fatal(err)
+	if err == nil {
+		t.Cleanup(func() { p.Kill() })
 	}
-	t.Cleanup(func() { p.Kill() })
-	return p
+	return p, err
 }
 
 func portOf(t *testing.T, address string) int {

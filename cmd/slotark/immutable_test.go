@@ -46,7 +46,7 @@ func intrude(t *testing.T, server *s3test.Server, bucket string) {
 // TestAsOf takes a snapshot, lets an intruder destroy it, and lists, verifies,
 // drills and restores it all the same.
 func TestAsOf(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 400, Seed: 21})
 	server := s3test.Start(t)
 	repo := server.URL(server.VersionedBucket(t, "versioned"), "backups")
@@ -91,7 +91,7 @@ func TestAsOf(t *testing.T) {
 // TestLockedSnapshots takes snapshots under a lock: prune leaves them alone and
 // says until when, and records that are no part of one are not locked.
 func TestLockedSnapshots(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 100, Seed: 22})
 	server := s3test.Start(t)
 	bucket := server.LockedBucket(t, "locked")
@@ -144,6 +144,7 @@ func TestLockedSnapshots(t *testing.T) {
 
 // A run that fails cannot remove what it has locked, and says so.
 func TestFailedRunUnderALock(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 100, Seed: 23})
 	server := s3test.Start(t)
 	bucket := server.LockedBucket(t, "locked")

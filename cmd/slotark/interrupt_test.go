@@ -145,6 +145,7 @@ func buckets(t *testing.T) repositories {
 // TestInterruptedSnapshot presses Ctrl-C at moments from the start of a
 // snapshot to its end.
 func TestInterruptedSnapshot(t *testing.T) {
+	t.Parallel()
 	c := slowCluster(t)
 	before := serverSettings(t, c.Addrs())
 	for _, stores := range []repositories{folders(t), buckets(t)} {
@@ -199,6 +200,7 @@ func wantNoneOrWhole(t *testing.T, o outcome, args []string, left func(*testing.
 // TestKilledSnapshot cannot clean up, but leaves nothing that counts, and
 // nothing that is in the next one's way. The cluster is written to meanwhile.
 func TestKilledSnapshot(t *testing.T) {
+	t.Parallel()
 	c := slowCluster(t)
 	writingEvery(t, c, 5*time.Millisecond)
 	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo"), "--mirror", filepath.Join(t.TempDir(), "mirror")}
@@ -245,6 +247,7 @@ func testTimeLimit(t *testing.T, c *clustertest.Cluster) {
 
 // TestInterruptedRestore interrupts both ways of restoring, and verify.
 func TestInterruptedRestore(t *testing.T) {
+	t.Parallel()
 	c := slowCluster(t)
 	repo := filepath.Join(t.TempDir(), "repo")
 	slotark(t, password, "snapshot", "--repo", repo, "--node", c.Addrs()[0]).want(t, exitDone)

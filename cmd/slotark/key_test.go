@@ -90,6 +90,7 @@ func decoded[T any](t *testing.T, text []byte) (v T) {
 // TestShowKey prints keys of every type and encoding from a snapshot and holds
 // them against what the cluster itself answers.
 func TestShowKey(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 1_500, Seed: 11})
 	client := c.Client()
 	ctx := t.Context()
@@ -335,6 +336,7 @@ func streamLive(t *testing.T, client *redis.ClusterClient, key string) []string 
 // TestShowKeyReadsNoMore takes away from the stores what must not be needed, and
 // damages what is: a value is shown of a dump that was proved sound, or nothing.
 func TestShowKeyReadsNoMore(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 300, Seed: 12})
 	client := c.Client()
 	// Slots 12182, 5061 and 866, one of each shard; 12182 is "foo"'s alone.

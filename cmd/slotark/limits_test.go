@@ -14,6 +14,7 @@ import (
 // TestLimits copies at a rate that would take minutes, and raises it while the
 // copying goes on.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 2_000, Seed: 23})
 	dir := t.TempDir()
 	repo, mirror, file := filepath.Join(dir, "repo"), filepath.Join(dir, "mirror"), filepath.Join(dir, "slotark.yaml")

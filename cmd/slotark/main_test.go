@@ -16,6 +16,7 @@ import (
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/internal/s3test"
 )
 
 // program is the slotark that the tests run: built once, run as a process of
@@ -37,6 +38,15 @@ func testMain(m *testing.M) int {
 	if output, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build slotark: %v\n%s", err, output)
 		return 1
+	}
+	// For all tests, as one that runs in parallel may set nothing. The compiler
+	// keeps its cache in that folder too, so it comes after the build.
+	environment := s3test.Environment()
+	environment["XDG_CACHE_HOME"] = filepath.Join(dir, "cache")
+	for name, value := range environment {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err) // impossible: no name is empty
+		}
 	}
 	return m.Run()
 }

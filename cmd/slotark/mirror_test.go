@@ -30,7 +30,7 @@ func snapshotObjects(t *testing.T, server *s3test.Server, bucket string) []strin
 // TestMirrorSync brings up the second of two regions, killed at moments from
 // the beginning of a sync to its end, and by two at once.
 func TestMirrorSync(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := slowCluster(t)
 	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	primary := []string{"--repo", east.URL(east.Bucket(t, "sync"), "") + "&name=east"}
@@ -147,6 +147,7 @@ func wantObjects(t *testing.T, have, want []string) {
 // A damaged copy is refused, and another store's taken; what is damaged in the
 // mirror itself stays, and the snapshot stays behind.
 func TestMirrorSyncDamage(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 300, Seed: 21})
 	repo, good, lost := filepath.Join(t.TempDir(), "repo"), filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "lost")
 	slotark(t, password, "snapshot", "--node", c.Addrs()[0], "--repo", repo, "--mirror", good).want(t, exitDone)
@@ -177,6 +178,7 @@ func spoil(t *testing.T, path string) {
 // A copy that breaks on a line that hangs, cuts or flips is refused, and the
 // other region's is taken.
 func TestMirrorSyncOverBadLines(t *testing.T) {
+	t.Parallel()
 	c := slowCluster(t)
 	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	bucket := east.Bucket(t, "lines")
@@ -197,6 +199,7 @@ func TestMirrorSyncOverBadLines(t *testing.T) {
 // TestRequire fails a snapshot whose mirror must have it and cannot be reached,
 // before and while it is taken.
 func TestRequire(t *testing.T) {
+	t.Parallel()
 	c := slowCluster(t)
 	west := s3test.Start(t)
 	repo := filepath.Join(t.TempDir(), "repo")

@@ -35,7 +35,7 @@ func idsOf(t *testing.T, repo ...string) []string {
 // TestPruneAndHold is a person's way: see what would go, hold one, prune,
 // release, prune.
 func TestPruneAndHold(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 300, Seed: 8})
 	east, west := s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")
 	for name, repo := range map[string][]string{
@@ -90,7 +90,7 @@ func TestPruneAndHold(t *testing.T) {
 
 // TestPruneUnderARestore stops a restore in mid-air, as a process, and prunes.
 func TestPruneUnderARestore(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 20_000, Seed: 9})
 	server := s3test.Start(t)
 	for name, repo := range map[string]string{"folder": filepath.Join(t.TempDir(), "repo"), "S3": server.URL(server.Bucket(t, "restored"), "")} {
@@ -137,7 +137,7 @@ func TestPruneUnderARestore(t *testing.T) {
 
 // TestRestoreAndPruneRace starts both as processes at once, several times.
 func TestRestoreAndPruneRace(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 500, Seed: 10})
 	server := s3test.Start(t)
 	for name, repo := range map[string]string{"folder": filepath.Join(t.TempDir(), "repo"), "S3": server.URL(server.Bucket(t, "raced"), "")} {
@@ -154,7 +154,9 @@ func TestRestoreAndPruneRace(t *testing.T) {
 			_, err := os.Stat(dir)
 			switch {
 			case o.code == exitDone && err == nil:
-			case o.code == exitFailed && errors.Is(err, os.ErrNotExist) && strings.Contains(o.stderr, "no such snapshot"):
+			// It was gone when it was claimed, or between being listed and being opened.
+			case o.code == exitFailed && errors.Is(err, os.ErrNotExist) &&
+				(strings.Contains(o.stderr, "no such snapshot") || strings.Contains(o.stderr, "manifest.json") && strings.Contains(o.stderr, "object not found")):
 			default:
 				t.Errorf("%s, round %d: restore ended with %d: %s%s\nprune: %s", name, round, o.code, o.stdout, o.stderr, pruned.stdout)
 			}
@@ -164,7 +166,7 @@ func TestRestoreAndPruneRace(t *testing.T) {
 
 // TestServePrunes lets a schedule take snapshots and prune them, one at a time.
 func TestServePrunes(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 100, Seed: 11})
 	repo := filepath.Join(t.TempDir(), "repo")
 	cmd := command(t.Context(), password, "serve", "--node", c.Addrs()[0], "--repo", repo, "--snapshot-schedule", "@every 1s",

@@ -27,6 +27,7 @@ const aloneState = "0 keys, 0 slots, 1 nodes, epoch 0, functions []"
 // TestRefusesTargets restores onto everything that must not be restored onto.
 // The source is the one target that would be hurt most.
 func TestRefusesTargets(t *testing.T) {
+	t.Parallel()
 	source, foreign := small(t), small(t)
 	repo := filepath.Join(t.TempDir(), "repo")
 	slotark(t, password, "snapshot", "--repo", repo, "--node", source.Addrs()[0]).want(t, exitDone)

@@ -129,6 +129,7 @@ func wantSameSettings(t *testing.T, before map[string]string, addrs []string) {
 }
 
 func TestRefusesAccess(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	seed, lone, nobody := c.Addrs()[0], standalone(t), silentAddr(t)
 	for _, test := range []struct {
@@ -163,6 +164,7 @@ func TestRefusesAccess(t *testing.T) {
 // TestRefusesUnhealthyCluster goes from one defect to the next on one cluster,
 // the mending in between included.
 func TestRefusesUnhealthyCluster(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	a, b := c.Primaries()[0], c.Primaries()[1]
 	repo := filepath.Join(t.TempDir(), "repo")
@@ -222,6 +224,7 @@ func TestRefusesUnhealthyCluster(t *testing.T) {
 
 // TestRefusesHole is a cluster that never was whole.
 func TestRefusesHole(t *testing.T) {
+	t.Parallel()
 	half := slot.SetOf(slot.Range{First: 0, Last: 8000})
 	rest := slot.SetOf(slot.Range{First: 8002, Last: slot.Count - 1})
 	c := clustertest.Start(t, clustertest.Options{Primaries: 2, Slots: []slot.Set{half, rest}, AllowUnhealthy: true, Password: password})
@@ -240,6 +243,7 @@ func TestRefusesHole(t *testing.T) {
 // TestNodeThatCannotSave: BGSAVE fails on every node, as on a full disk, because
 // a folder is where the dump has to go.
 func TestNodeThatCannotSave(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	for _, node := range c.Nodes {
 		if err := os.Mkdir(filepath.Join(node.Proc.Dir(), "dump.rdb"), 0o700); err != nil {
@@ -290,6 +294,7 @@ exit $code`
 // TestFullDisk gives a store a disk of 64 KiB: a tmpfs in a mount namespace of
 // its own, which a shell makes before it runs slotark.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	for _, way := range []string{"bgsave", "stream"} {
 		t.Run("primary store, "+way, func(t *testing.T) {
@@ -324,6 +329,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestNoRepository(t *testing.T) {
+	t.Parallel()
 	missing, empty := filepath.Join(t.TempDir(), "missing"), t.TempDir()
 	targets := silentAddr(t)
 	for _, verb := range [][]string{
@@ -344,6 +350,7 @@ func TestNoRepository(t *testing.T) {
 }
 
 func TestUnknownSnapshot(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	repo := filepath.Join(t.TempDir(), "repo")
 	for range 2 {

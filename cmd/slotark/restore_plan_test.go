@@ -14,6 +14,7 @@ import (
 // TestRestorePlan plans a restore onto other shards, which changes nothing and is
 // refused for what the restore is refused for, and then runs it.
 func TestRestorePlan(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 2_000, Seed: 9})
 	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo")}
 	slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone)

@@ -56,6 +56,7 @@ func sealings(t *testing.T) map[string]sealing {
 // TestSealedRoundTrip takes a snapshot to S3 sealed in each way, verifies it,
 // restores it, and compares it.
 func TestSealedRoundTrip(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 3_000, Seed: 21})
 	s3 := s3test.Start(t)
 	for name, way := range sealings(t) {
@@ -83,6 +84,7 @@ func TestSealedRoundTrip(t *testing.T) {
 // TestWrongIdentity: a missing or wrong identity is exit code 12 with the
 // recipients' public keys, before anything is asked of a target.
 func TestWrongIdentity(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 300, Seed: 22})
 	recipient, identity := newIdentity(t)
 	second, secondIdentity := newIdentity(t)
@@ -131,6 +133,7 @@ func TestWrongIdentity(t *testing.T) {
 // TestReseal seals snapshots again to another: the old key opens the old ones,
 // the new one the new, which are the same.
 func TestReseal(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 500, Seed: 23})
 	oldRecipient, oldKey := newIdentity(t)
 	newRecipient, newKey := newIdentity(t)
@@ -188,6 +191,7 @@ func TestReseal(t *testing.T) {
 // TestByHand gets a dump out of a repository as docs/storage.md says: by those
 // lines, with age and zstd and without slotark, and loads it into a server.
 func TestByHand(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{}, dataset.Options{Keys: 2_000, Seed: 24})
 	recipient, identity := newIdentity(t)
 	repo := filepath.Join(t.TempDir(), "repo")

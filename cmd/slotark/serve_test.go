@@ -37,6 +37,7 @@ func (l *log) String() string {
 // TestServe runs the schedule fast: a snapshot is taken and drilled, in
 // containers where a Docker engine answers, and a stop leaves nothing.
 func TestServe(t *testing.T) {
+	t.Parallel()
 	runtimes := []string{"process"}
 	if dockerAnswers(t) {
 		runtimes = append(runtimes, "docker")

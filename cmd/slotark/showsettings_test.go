@@ -16,6 +16,7 @@ import (
 // them again, and damages them: no password is ever printed unless it was asked
 // for, or stored where everyone can read it.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	const guestHash = "84983c60f7daadc1cb8698621f802c0d9f9a3c3c295c810748fb048115c186ec" // SHA-256 of "guest"
 	c := clustertest.Start(t, clustertest.Options{Primaries: 3, Password: password, Config: []string{"user guest on >guest ~public:* -@all +get"}})
 	fill(t, c, dataset.Options{Keys: 300, Seed: 31})

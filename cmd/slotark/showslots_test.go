@@ -20,6 +20,7 @@ import (
 // TestShowSlots prints the slot indexes of a snapshot in both forms, says when
 // one is damaged, and still reads what an earlier slotark wrote.
 func TestShowSlots(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 500, Seed: 3})
 	repo := filepath.Join(t.TempDir(), "repo")
 	// Not compressed, because the indexes are rewritten where they lie.

@@ -35,6 +35,7 @@ func wantEmpty(t *testing.T, server *s3test.Server, bucket string) {
 }
 
 func TestStorageCheck(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	plain, versioned, locked := server.Bucket(t, "plain"), server.VersionedBucket(t, "versioned"), server.LockedBucket(t, "locked")
 	folder := filepath.Join(t.TempDir(), "repo")
@@ -75,6 +76,7 @@ func TestStorageCheck(t *testing.T) {
 }
 
 func TestStorageCheckJSON(t *testing.T) {
+	t.Parallel()
 	o := slotark(t, "", "storage", "check", filepath.Join(t.TempDir(), "repo"), "--quick", "--json").want(t, exitDone)
 	seen := map[string]contract.Result{}
 	for line := range strings.Lines(o.stdout) {
@@ -91,6 +93,7 @@ func TestStorageCheckJSON(t *testing.T) {
 
 // A default retention locks what the check puts, so that it cannot be removed.
 func TestStorageCheckOfADefaultRetention(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	bucket := server.LockedBucket(t, "worm")
 	_, err := server.Client().PutObjectLockConfiguration(t.Context(), &s3.PutObjectLockConfigurationInput{
@@ -107,6 +110,7 @@ func TestStorageCheckOfADefaultRetention(t *testing.T) {
 // Credentials that may not delete are the best a taker can have: that is said,
 // little is left behind, and what is left is named.
 func TestStorageCheckWithoutDelete(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	bucket := server.Bucket(t, "backups")
 	denied := func(methods ...string) *s3test.Server {
@@ -129,6 +133,7 @@ func TestStorageCheckWithoutDelete(t *testing.T) {
 }
 
 func TestStorageCheckUnreachable(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	slotark(t, "", "storage", "check", server.URL("none", "pre")).want(t, exitFailed, `bucket "none" does not exist`).wantOneLine(t)
 	folder := filepath.Join(t.TempDir(), "repo")
@@ -142,6 +147,7 @@ func TestStorageCheckUnreachable(t *testing.T) {
 
 // Ctrl-C in the middle leaves nothing.
 func TestStorageCheckInterrupted(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	bucket := server.VersionedBucket(t, "backups")
 	cmd := command(t.Context(), "", "storage", "check", server.URL(bucket, "pre"))
@@ -168,6 +174,7 @@ func TestStorageCheckInterrupted(t *testing.T) {
 
 // The proxy of the environment is heeded: the store's own name leads nowhere.
 func TestStorageThroughAProxy(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	bucket := server.Bucket(t, "backups")
 	var asked atomic.Int64
@@ -187,6 +194,7 @@ func TestStorageThroughAProxy(t *testing.T) {
 }
 
 func TestStorageClean(t *testing.T) {
+	t.Parallel()
 	server := s3test.Start(t)
 	bucket := server.Bucket(t, "backups")
 	for _, key := range []string{"pre/prod/dump.rdb", "other/dump.rdb"} {

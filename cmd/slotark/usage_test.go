@@ -198,6 +198,7 @@ schedule:
 // TestConfigFile is a complete flow by a configuration file, and flags that win
 // over it.
 func TestConfigFile(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "redis.password"), password+"\n")

@@ -38,6 +38,7 @@ func (o outcome) wantText(t *testing.T, without, want string) {
 }
 
 func TestVerifyDumpReport(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := copyFixture(t, "redis-7.0.15-types.rdb", filepath.Join(dir, "dump.rdb"))
 	slotark(t, "", "verify", path).want(t, exitDone).wantText(t, dir, `
@@ -104,6 +105,7 @@ empty.rdb
 // TestVerifyFixturesAsJSON verifies the folder of all fixtures and holds each
 // message against what is kept of its dump.
 func TestVerifyFixturesAsJSON(t *testing.T) {
+	t.Parallel()
 	o := slotark(t, "", "verify", fixtures, "--json").want(t, exitDone)
 	lines := strings.Split(strings.TrimSpace(o.stdout), "\n")
 	dumps, err := filepath.Glob(filepath.Join(fixtures, "*.rdb"))
@@ -178,6 +180,7 @@ func decode(t *testing.T, line string, message any) {
 
 // TestVerifySeveral: what can be verified is, and the worst decides the status.
 func TestVerifySeveral(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	sound := copyFixture(t, "redis-7.0.15-lfu.rdb", filepath.Join(dir, "sound.rdb"))
 	data, err := os.ReadFile(sound)
@@ -254,6 +257,7 @@ func startServer(t *testing.T, dir string, args ...string) *redisproc.Process {
 // TestVerifyLevelsOfFiles: what only the level deep sees, of a dump and of a
 // set that begins with it.
 func TestVerifyLevelsOfFiles(t *testing.T) {
+	t.Parallel()
 	dump := string(spliced(t))
 	dir := t.TempDir()
 	path := writeFile(t, filepath.Join(dir, "dump.rdb"), dump)
@@ -279,6 +283,7 @@ func TestVerifyLevelsOfFiles(t *testing.T) {
 
 // TestVerifyUnchecked: what was not checked is said, and is no damage.
 func TestVerifyUnchecked(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	server := startServer(t, dir)
 	do(t, server.Addr(), "EVAL", "for i = 1, 600000 do redis.call('SADD', 's', 'm' .. i) end", "0")
@@ -291,6 +296,7 @@ func TestVerifyUnchecked(t *testing.T) {
 // TestVerifySnapshotReport: each shard has a line with what came of it in each
 // store, whatever the level, and the whole a fingerprint where it is sound.
 func TestVerifySnapshotReport(t *testing.T) {
+	t.Parallel()
 	c := small(t)
 	dir := t.TempDir()
 	eu, us := filepath.Join(dir, "eu"), filepath.Join(dir, "us")
@@ -357,6 +363,7 @@ func TestVerifySnapshotReport(t *testing.T) {
 // Names of keys are any bytes: a person sees them quoted where they are not
 // plain, and a program gets them whole.
 func TestBiggestKeyNames(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		key       string
 		shortened bool

@@ -50,9 +50,20 @@ type Server struct {
 	output  bytes.Buffer // read only after exited is closed
 }
 
-// Start starts a server that ends with the test. It points the environment's
-// AWS settings at its own keys, which all servers share, and away from the
-// settings and credentials of the person who runs the test.
+// Environment are the AWS settings of who speaks to these servers: the keys that
+// all of them share, and nothing of the settings and credentials of the person
+// who runs the test.
+func Environment() map[string]string {
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "",
+		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_ENDPOINT_URL": "", "AWS_EC2_METADATA_DISABLED": "true",
+	}
+}
+
+// Start starts a server that ends with the test. It sets [Environment] for the
+// test where it is not set: a parallel test may set nothing, and needs a TestMain
+// that has.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	return StartIn(t, home)
@@ -62,12 +73,10 @@ func Start(t testing.TB) *Server {
 func StartIn(t testing.TB, region string) *Server {
 	t.Helper()
 	binary := find(t)
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey, "AWS_SESSION_TOKEN": "",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "",
-		"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_ENDPOINT_URL": "", "AWS_EC2_METADATA_DISABLED": "true",
-	} {
-		t.Setenv(name, value)
+	for name, value := range Environment() {
+		if os.Getenv(name) != value {
+			t.Setenv(name, value)
+		}
 	}
 	root, versions := t.TempDir(), t.TempDir()
 	var err error
