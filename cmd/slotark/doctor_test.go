@@ -117,7 +117,7 @@ func TestDoctor(t *testing.T) {
 	for _, n := range []*clustertest.Node{a, b} {
 		do(t, n.Addr(), "CLUSTER", "SETSLOT", 7, "STABLE")
 	}
-	doctor("--collect", "agent").want(t, exitRefused, "[no-agent]", "no agent is named for it")
+	doctor("--collect", "agent").want(t, exitRefused, "is named for it [no-agent]")
 	wantSameSettings(t, before, c.Addrs())
 	// What cannot be asked at all is a failure as for every verb.
 	slotark(t, wrongPassword, "doctor", "--node", a.Addr()).wantFailure(t, exitFailed, "refused the password")
