@@ -265,7 +265,7 @@ func (r *Repository) fill(ctx context.Context, idx *index, e *Entry, missing fun
 	}
 	e.Verified = newestRecord[Verification](ctx, r, idx, e, verifiedDir)
 	e.Drilled = newestRecord[Drill](ctx, r, idx, e, drillsDir)
-	e.Hold = newestRecord[Hold](ctx, r, idx, e, holdsDir)
+	e.Hold = r.newestHold(ctx, idx, e)
 	e.Uses = idx.usesOf(e)
 }
 
@@ -284,7 +284,7 @@ func newestRecord[T any](ctx context.Context, r *Repository, idx *index, e *Entr
 		return nil
 	}
 	record := new(T)
-	if !r.readRecord(ctx, recordsOf(kind, e.Cluster, e.ID)+string(id)+".json", record) {
+	if !r.readRecord(ctx, recordsOf(kind, e.Cluster, e.ID)+string(id)+".json", into(record)) {
 		e.unread = append(e.unread, kind)
 		return nil
 	}
@@ -299,19 +299,24 @@ func (x *index) newest(e *Entry, kind string) manifest.ID {
 	return slices.Max(ids)
 }
 
+// into decodes a record.
+func into(record any) func(text []byte) error {
+	return func(text []byte) error { return json.Unmarshal(text, record) }
+}
+
 // readRecord reads a record from the first store that gives it. A record that
 // cannot be read counts as not there: it is evidence, and unreadable evidence
-// proves nothing.
-func (r *Repository) readRecord(ctx context.Context, name string, into any) bool {
+// proves nothing. Of a hold see readHold.
+func (r *Repository) readRecord(ctx context.Context, name string, decode func(text []byte) error) bool {
 	// Of all stores before any is asked: not every store has every record.
 	for _, store := range r.stores {
-		if json.Unmarshal(r.cache.read(r.cache.key(store, name)), into) == nil {
+		if decode(r.cache.read(r.cache.key(store, name))) == nil {
 			return true
 		}
 	}
 	for _, store := range r.stores {
 		text, err := readText(ctx, store, name)
-		if err == nil && json.Unmarshal(text, into) == nil {
+		if err == nil && decode(text) == nil {
 			r.cache.write(r.cache.key(store, name), text)
 			return true
 		}

@@ -200,11 +200,7 @@ func (p *pruning) wanted(ctx context.Context, e Entry, intents []witness) (why s
 	if len(ids) == 0 {
 		return "", nil
 	}
-	var hold Hold
-	if !p.r.readRecord(ctx, holdName(e.Cluster, e.ID, slices.Max(ids)), &hold) {
-		return "", errors.New("its newest hold cannot be read")
-	}
-	if hold.InForce(p.now()) {
+	if hold := p.r.readHold(ctx, e.Cluster, e.ID, slices.Max(ids)); hold.InForce(p.now()) {
 		return hold.String(), nil
 	}
 	return "", nil

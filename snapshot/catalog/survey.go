@@ -229,7 +229,7 @@ func (r *Repository) leaveDropped(ctx context.Context, s *Survey, v *surveyor) e
 			return known, nil
 		}
 		var record pruneRecord
-		if !r.readRecord(ctx, name, &record) {
+		if !r.readRecord(ctx, name, into(&record)) {
 			return nil, fmt.Errorf("the record of a prune, %s, cannot be read: what it has dropped must not be copied", name)
 		}
 		drops[name] = map[manifest.ID]bool{}
