@@ -170,7 +170,7 @@ type killStep struct {
 // of a snapshot, no node has another setting, and the next one is whole; what one
 // store alone lists then, a sync brings to the other, and both hold the same.
 func TestKilledAtEachStep(t *testing.T) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 2}, dataset.Options{Keys: 600, Seed: 4})
 	before := serverSettings(t, c.Addrs())
 	k := &killing{cluster: c, regions: []*s3test.Server{s3test.StartIn(t, "us-east-2"), s3test.StartIn(t, "us-west-2")}}
