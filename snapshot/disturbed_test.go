@@ -20,6 +20,7 @@ import (
 // snapshot: what changed is taken again, and where there is no try left, there
 // is no snapshot.
 func TestDisturbed(t *testing.T) {
+	t.Parallel()
 	cases := map[string]func(t *testing.T, c *clustertest.Cluster){
 		"failover": func(t *testing.T, c *clustertest.Cluster) {
 			replica := c.Replicas()[1]

@@ -47,6 +47,7 @@ func diskOf(n *clustertest.Node) string {
 // harm, for the primary gives the dump; where both are full there is none, and
 // nothing is left.
 func TestNodesDiskIsFull(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, clustertest.Options{Replicas: 3, Binary: onDisks(t),
 		ExtraArgs: []string{"--dir", "disk", "--cluster-config-file", "../nodes.conf"}})
 	shards := p.shards(t)

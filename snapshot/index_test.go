@@ -20,6 +20,7 @@ import (
 // the stored dumps, the fingerprint stays while the data does, and one changed
 // key changes its slot's digest and no other.
 func TestSlotIndex(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{Primaries: 3})
 	topology, err := cluster.Discover(t.Context(), c.Access(), c.Addrs())
 	if err != nil {

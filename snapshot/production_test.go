@@ -24,6 +24,7 @@ const slowSave = 15_000
 // writes, in the middle of a snapshot. Each ends in a right snapshot, or in a
 // clear error and nothing in the store.
 func TestProduction(t *testing.T) {
+	t.Parallel()
 	p := newPlant(t, clustertest.Options{Replicas: 3})
 	fromPrimaries := func(way string) snapshot.Options {
 		return snapshot.Options{Collect: way, Replicas: snapshot.ReplicasNever}

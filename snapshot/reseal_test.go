@@ -21,6 +21,7 @@ import (
 // TestResealAtEveryStep ends or breaks a resealing at each call to a store in
 // turn: what is left is one snapshot more, whole, or none.
 func TestResealAtEveryStep(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{Primaries: 2})
 	topology, err := cluster.Discover(t.Context(), c.Access(), c.Addrs())
 	if err != nil {

@@ -96,6 +96,7 @@ func hasManifest(names []string) bool {
 // TestEveryStep ends or breaks a snapshot at each call to a store in turn: what
 // is left is a whole snapshot, or nothing.
 func TestEveryStep(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{Primaries: 2})
 	topology, err := cluster.Discover(t.Context(), c.Access(), c.Addrs())
 	if err != nil {

@@ -102,6 +102,7 @@ func TestBgsaveStaysWhole(t *testing.T) {
 // Another child of the node is waited for, and what it saved is not taken for
 // ours.
 func TestBgsaveWaitsForAnother(t *testing.T) {
+	t.Parallel()
 	for _, other := range []string{"BGSAVE", "BGREWRITEAOF"} {
 		t.Run(other, func(t *testing.T) {
 			s := start(t, "--rdb-key-save-delay", "300")

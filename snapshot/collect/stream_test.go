@@ -77,6 +77,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestStreamOverTLS(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{Primaries: 1, TLS: true, Password: "x7k2p9", ExtraArgs: []string{"--enable-debug-command", "yes"}})
 	node := c.Access().Open(c.Addrs()[0])
 	defer node.Close()
@@ -147,6 +148,7 @@ func slowServer(t *testing.T, args ...string) *server {
 
 // A cancel ends it wherever it is: waiting for the fork's file, or reading.
 func TestStreamCancelled(t *testing.T) {
+	t.Parallel()
 	t.Run("while the node saves", func(t *testing.T) {
 		s := slowServer(t, fromDisk...)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -199,6 +201,7 @@ func begun(t *testing.T, ctx context.Context, s *server) *collect.Source {
 
 // A node that dies inside its dump gives an error, and never an end.
 func TestStreamOfANodeThatIsKilled(t *testing.T) {
+	t.Parallel()
 	t.Run("diskless", func(t *testing.T) {
 		s := slowServer(t, diskless...)
 		source := begun(t, t.Context(), s)
@@ -258,6 +261,7 @@ func TestStreamOfANodeThatCannotSave(t *testing.T) {
 
 // A node that hangs is left after a while.
 func TestStreamOfANodeThatHangs(t *testing.T) {
+	t.Parallel()
 	s := start(t, fromDisk...)
 	s.fill(t, 60000, 1000) // more than the sockets' buffers hold
 	// Long enough for a busy machine to save.
@@ -290,6 +294,7 @@ func TestStreamOfAReplicaWithoutItsPrimary(t *testing.T) {
 // dump, whose fork came before we asked. It cannot be helped, but it must show:
 // who took it for fresh would put the dump at a wrong instant.
 func TestStreamThatSharesAnOlderFork(t *testing.T) {
+	t.Parallel()
 	s := start(t, append([]string{"--rdb-key-save-delay", "1000"}, fromDisk...)...)
 	s.fill(t, 3500, 10)
 	stream := func() (*collect.Source, error) {
@@ -407,6 +412,7 @@ func TestStreamOverTheOutputBufferLimit(t *testing.T) {
 // A node that answers nobody for a while, as one with much memory does while it
 // forks, is waited for, at each point where it may happen.
 func TestStreamOfASlowFork(t *testing.T) {
+	t.Parallel()
 	s := start(t, "--repl-diskless-sync-delay", "3")
 	s.fill(t, 1000, 100)
 	access := s.Access()
