@@ -28,6 +28,7 @@ fi
 
 # The report is built first and not run by `go run`, so that a signal reaches it.
 go build -o bin/testreport ./internal/testreport
-# Most tests wait for servers more than they compute, so four of a package run at
-# a time, whatever the number of cores.
-exec bin/testreport -vet=off -count=1 -parallel 4 -timeout 40m "$@"
+# Most tests wait for servers more than they compute: so many run at a time as keep
+# the cores at work, and one package more than there are cores.
+cores=$(getconf _NPROCESSORS_ONLN)
+exec bin/testreport -vet=off -count=1 -p $((cores + 1)) -parallel $((2 * cores)) -timeout 40m "$@"
