@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ const (
 	settingsRights = "+config|get +acl|list +module|list +function|list" // besides those of a snapshot
 	aofRights      = bgsaveRights + " +config|set"
 	compareRights  = streamRights + " +cluster|countkeysinslot"
+	partRights     = discoverRights + " +pexpiretime +dump +restore ~*"
 	restoreRights  = compareRights + " +ping +scan +select +restore +config|get +client|id +client|kill" +
 		" +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet +cluster|replicate +cluster|reset" +
 		" +function|list +function|load +function|flush +flushall ~*"
@@ -30,7 +32,7 @@ const (
 func TestListedRights(t *testing.T) {
 	t.Parallel()
 	const secret = "a long and winding password"
-	users := map[string]string{"streamer": streamRights, "keeper": streamRights + " " + settingsRights, "saver": bgsaveRights, "appender": aofRights, "comparer": compareRights}
+	users := map[string]string{"streamer": streamRights, "keeper": streamRights + " " + settingsRights, "saver": bgsaveRights, "appender": aofRights, "comparer": compareRights, "parter": partRights}
 	o := clustertest.Options{Replicas: 3, TLS: true, Password: password, ExtraArgs: []string{"--appendonly", "yes"}}
 	for name, rights := range users {
 		o.Config = append(o.Config, "user "+name+" on >"+strings.ReplaceAll(secret, " ", "-")+" -@all "+rights)
@@ -55,6 +57,9 @@ func TestListedRights(t *testing.T) {
 	as("saver", "snapshot", "--collect", "bgsave").want(t, exitDone, "2,000 keys", "by bgsave")
 	as("appender", "snapshot", "--aof").want(t, exitDone, "2,000 keys", "append-only files")
 	as("comparer", "verify", "latest", "--live").want(t, exitDone, "equal: 2,000 keys")
+	lost := fmt.Sprint(ask(t, c, c.Addrs()[0], "SCAN", 0, "MATCH", "session:*", "COUNT", 1000).([]any)[1].([]any)[0])
+	ask(t, c, c.Addrs()[0], "DEL", lost)
+	as("parter", "restore", "latest", "--into", c.Addrs()[0], "--key", lost).want(t, exitDone, "restored 1 key")
 	// The targets have the user too; the rest of the cluster is still there.
 	targets := make([]string, 6)
 	for i := range targets {
@@ -87,7 +92,7 @@ func TestAccessDocument(t *testing.T) {
 		}
 	}
 	words := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\\\n", " ")), " ")
-	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "snapshots with append-only files": aofRights, "comparing": compareRights, "restoring": restoreRights} {
+	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "snapshots with append-only files": aofRights, "comparing": compareRights, "restoring": restoreRights, "restoring keys": partRights} {
 		if !strings.Contains(words, "-@all "+rights) && !strings.Contains(words, "SETUSER slotark "+rights) {
 			t.Errorf("docs/access.md does not give the rights for %s: -@all %s", user, rights)
 		}

@@ -25,13 +25,14 @@ type restoreOptions struct {
 	slots    []string
 	plan     bool
 	resume   bool
+	part     partOptions
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
 	var o restoreOptions
 	cmd := &cobra.Command{
-		Use:   "restore ID (--to ADDR,... | --to-dir DIR)",
-		Short: "Rebuild a cluster from a snapshot, on its own slots or on others",
+		Use:   "restore ID (--to ADDR,... | --to-dir DIR | --into ADDR,... | --out FILE)",
+		Short: "Rebuild a cluster from a snapshot, or take some keys out of one",
 		Long: `Rebuild a cluster from a snapshot: with the same slots on as many shards, or with
 --shards or --shard-slots on fewer or more.
 
@@ -54,13 +55,25 @@ taken with --aof: they end where the dumps begin, so the result is compared with
 these. Seeded servers then start with appendonly yes. Onto other shards only the
 dumps can be restored.
 
+Keys alone, chosen by --key, --match, --slots and --type:
+
+--into ADDR,... into a running cluster, whose other keys are not touched. What it
+               has just as it was is left alone; of a key that differs --existing
+               says what becomes of it. --diff only shows. What is written is
+               compared afterwards; after an interruption the same command goes on.
+--out FILE     into a file: a dump (FILE.rdb), or with --format resp the commands
+               that redis-cli --pipe sends to a server. "-" is standard output.
+
 The targets are reached with --user, --password-file and --tls... like any other
-cluster. Nothing is ever restored over keys.
+cluster. Nothing is restored over keys unless --existing replace says so.
 ` + exitStatus,
 		Example: `  slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379
   slotark restore 20260131T02 --repo 's3://acme-us/redis?region=us-east-1' --to-dir /srv/restored
   slotark restore latest --repo /var/backups/redis --to-dir /srv/restored --at 10.0.2.10:6379,10.0.2.11:6379,10.0.2.12:6379
-  slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379 --shards 2`,
+  slotark restore latest --repo /var/backups/redis --to 10.0.2.10:6379,10.0.2.11:6379 --shards 2
+  slotark restore latest --repo /var/backups/redis --into 10.0.1.10:6379 --match 'cart:*' --diff
+  slotark restore latest --repo /var/backups/redis --into 10.0.1.10:6379 --key user:1000 --existing replace
+  slotark restore latest --repo /var/backups/redis --match 'user:*' --type hash --out users.rdb`,
 		Args: oneID,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRestore(cmd.Context(), a, cmd, o, args[0]) },
 	}
@@ -73,11 +86,15 @@ cluster. Nothing is ever restored over keys.
 	cmd.Flags().BoolVar(&o.resume, "resume", false, "with --to: begin anew where a restore of this snapshot into these nodes was killed; what they hold is removed")
 	cmd.Flags().IntVar(&o.shards, "shards", 0, "divide the slots evenly over so many shards (0: the snapshot's own shards and slots)")
 	cmd.Flags().StringArrayVar(&o.slots, "shard-slots", nil, "the slots of one shard, once for each: `RANGES` such as 0-99,200-8191")
+	o.part.addFlags(cmd.Flags())
 	cmd.Flags().IntVar(&o.replicas, "replicas", restore.AllReplicas, "how many replicas in all (-1: as many as there are addresses for)")
 	return cmd
 }
 
 func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOptions, ref string) error {
+	if o.part.asked() {
+		return runRestorePart(ctx, a, cmd, o, ref)
+	}
 	layout, err := o.check()
 	if err != nil {
 		return usageError{err}
@@ -120,7 +137,7 @@ func runRestore(ctx context.Context, a *app, cmd *cobra.Command, o restoreOption
 func (o restoreOptions) check() ([]slot.Set, error) {
 	switch {
 	case (len(o.to) == 0) == (o.toDir == ""):
-		return nil, errors.New("say where to: either --to ADDR,... or --to-dir DIR")
+		return nil, errors.New("say where to: --to ADDR,... or --to-dir DIR; or of keys alone --into ADDR,... or --out FILE")
 	case len(o.at) > 0 && o.toDir == "":
 		return nil, errors.New("--at goes with --to-dir")
 	case o.resume && o.toDir != "":

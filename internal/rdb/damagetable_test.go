@@ -92,6 +92,7 @@ var notDamage = []string{
 	"%s at byte %d: %s", // how findings are written
 	// What workers say among themselves, and of faults of this package.
 	"a value before this one is damaged",
+	"the payload of a value is damaged",
 	"the checks of a value go beyond its end",
 	"check the value at byte %d: it ends at byte %d, its checks at byte %d",
 	"%v\n%s",

@@ -15,6 +15,9 @@ type Options struct {
 	// byte: what DUMP's payload holds after its type byte. It is written to in
 	// pieces, all of a value's before Next returns its record.
 	Capture io.Writer
+	// Wanted is asked before each key's value is read, as View is: Capture gets
+	// the values of the keys for which it returns true. nil: of all.
+	Wanted func(*Record) bool
 	// Deep asks for values to be unpacked and their structure to be checked, as
 	// the server does under sanitize-dump-payload, instead of passed over.
 	Deep bool
@@ -106,6 +109,7 @@ type Reader struct {
 	templates map[uint64]uint64 // id → number of fields
 	digester  *digester         // nil: values are passed over
 	deep      bool              // not only those that are viewed
+	wanted    func(*Record) bool
 	view      func(*Record) func(*Element) error
 
 	unverified bool
@@ -118,7 +122,7 @@ func NewReader(src io.Reader, o Options) *Reader {
 	in := newInput(src, o.Size)
 	in.capture = o.Capture
 	r := &Reader{in: in, rec: new(Record), slots: slotSection{slot: -1}}
-	r.deep, r.view = o.Deep || o.Digest, o.View
+	r.deep, r.view, r.wanted = o.Deep || o.Digest, o.View, o.Wanted
 	if r.deep || o.View != nil {
 		r.digester = newDigester(r, o.Digest || o.View != nil)
 	}
@@ -244,7 +248,9 @@ func (r *Reader) readKey(typ byte, at int64) error {
 		return err
 	}
 	rec.ValueOffset = r.in.offset()
-	r.in.beginCapture()
+	if r.wanted == nil || r.wanted(rec) {
+		r.in.beginCapture()
+	}
 	if show := r.viewOf(rec); show != nil {
 		err = r.viewValue(rec, show)
 	} else if r.deep {

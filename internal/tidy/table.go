@@ -17,6 +17,7 @@ var layers = map[string]int{
 	"restore/drill":      240,
 	"internal/agent":     235, // runs a capture, and will seed, beside a node
 	"restore":            230,
+	"restore/part":       230,
 	"verify":             220,
 	"snapshot":           210,
 	"snapshot/collect":   200,
