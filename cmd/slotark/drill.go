@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,12 +22,16 @@ type drillOptions struct {
 	runtime string
 	image   string
 	keep    bool
+	rotate  bool
+
+	from             string
+	shards, replicas int
 }
 
 func newDrillCommand(a *app) *cobra.Command {
 	var o drillOptions
 	cmd := &cobra.Command{
-		Use:   "drill [ID|latest]",
+		Use:   "drill [ID|latest|--rotate]",
 		Short: "Restore a snapshot into a throw-away cluster, compare every key, remove it",
 		Long: `Rehearse a recovery: restore a snapshot into a throw-away cluster by the code of
 slotark restore, compare every slot and every key, print how long it took, and
@@ -34,10 +40,17 @@ remove it all. The evidence is kept in the repository and shown by slotark list.
 The nodes run in containers where a Docker engine answers, cut off from every
 network, and as local processes otherwise. Without --image the containers' image
 is made from the redis-server that is installed on this machine.
+
+What a real incident would need can be rehearsed: that a region is lost (--from the
+other one), that only a smaller cluster is to be had (--shards, --replicas), that
+yesterday's data loads into tomorrow's version (--image). With --rotate the
+snapshot is drilled that has gone longest without it.
 ` + exitStatus,
 		Example: `  slotark drill --repo /var/backups/redis
   slotark drill 20260131T02 --runtime process --repo /var/backups/redis
-  slotark drill latest --image redis:8.0 --repo /var/backups/redis`,
+  slotark drill latest --image redis:8.0 --repo /var/backups/redis
+  slotark drill --from us-east-1 --shards 1 --replicas 0 --config slotark.yaml
+  slotark drill list --repo /var/backups/redis`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError{fmt.Errorf("%s takes one snapshot at most, got %d", cmd.CommandPath(), len(args))}
@@ -45,9 +58,12 @@ is made from the redis-server that is installed on this machine.
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref := catalog.Latest
+			ref := ""
 			if len(args) == 1 {
 				ref = args[0]
+			}
+			if o.rotate && ref != "" {
+				return usageError{errors.New("--rotate chooses the snapshot, and one was named: give one of them")}
 			}
 			report, err := runDrill(cmd.Context(), a, cmd, o, ref)
 			if err != nil {
@@ -61,8 +77,13 @@ is made from the redis-server that is installed on this machine.
 		},
 	}
 	addDrillFlags(cmd.Flags(), &o)
+	cmd.Flags().BoolVar(&o.rotate, "rotate", false, "drill the snapshot that has gone longest without it, not the latest")
+	cmd.Flags().StringVar(&o.from, "from", "", "read from this `STORE` alone, as if the others were lost")
+	cmd.Flags().IntVar(&o.shards, "shards", 0, "divide the slots evenly over so many shards (0: the snapshot's own shards and slots)")
+	cmd.Flags().IntVar(&o.replicas, "replicas", drill.AsTaken, "how many replicas in all (-1: one for each shard that had any)")
 	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the throw-away cluster until Ctrl-C, to look around in it")
+	cmd.AddCommand(newDrillListCommand(a))
 	return cmd
 }
 
@@ -76,10 +97,26 @@ func runDrill(ctx context.Context, a *app, cmd *cobra.Command, o drillOptions, r
 	if err != nil {
 		return nil, err
 	}
+	if o.rotate {
+		s.Drill.Pick = pickRotate
+	}
+	for name, lay := range map[string]func(){
+		"from":     func() { s.Drill.From = o.from },
+		"shards":   func() { s.Drill.Shards = o.shards },
+		"replicas": func() { s.Drill.Replicas = o.replicas },
+	} {
+		if cmd.Flags().Changed(name) {
+			lay()
+		}
+	}
 	if err := s.overrideDrill(cmd.Flags(), o); err != nil {
 		return nil, err
 	}
-	repository, snapshot, err := s.find(ctx, ref)
+	repository, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := s.pick(ctx, repository, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +136,24 @@ func runDrill(ctx context.Context, a *app, cmd *cobra.Command, o drillOptions, r
 	}
 	return a.rehearse(ctx, repository, options)
 }
+
+// pick is the snapshot of a name, or without one what the settings say of drills.
+func (s *settings) pick(ctx context.Context, repository *catalog.Repository, ref string) (*catalog.Snapshot, error) {
+	if ref == "" && s.Drill.Pick == pickRotate {
+		entries, err := repository.List(ctx, s.named)
+		if err != nil {
+			return nil, err
+		}
+		if least := catalog.LeastProved(entries); least != nil {
+			return repository.Find(ctx, least.Cluster, string(least.ID))
+		}
+	}
+	return repository.Find(ctx, s.named, cmp.Or(ref, catalog.Latest))
+}
+
+// pickRotate is config.Drill.Pick for the snapshot that has gone longest without
+// a drill.
+const pickRotate = "rotate"
 
 // rehearse holds a drill within its time limit and keeps its evidence.
 func (a *app) rehearse(ctx context.Context, repository *catalog.Repository, o drill.Options) (*drill.Report, error) {
@@ -130,7 +185,7 @@ func (s *settings) drillOptions(snapshot *catalog.Snapshot) (drill.Options, erro
 	if err != nil {
 		return drill.Options{}, usageError{err}
 	}
-	return drill.Options{Snapshot: snapshot, Runtime: runtime, Image: s.Drill.Image}, nil
+	return drill.Options{Snapshot: snapshot, Runtime: runtime, Image: s.Drill.Image, From: s.Drill.From, Shards: s.Drill.Shards, Replicas: s.Drill.Replicas}, nil
 }
 
 // hold keeps the throw-away cluster until the person has seen enough. The
@@ -175,6 +230,9 @@ func (a *app) printDrill(r *drill.Report) {
 		verdict = "Proved."
 	}
 	fmt.Fprintf(a.stdout, "%s %s, restored into %s", verdict, r.Snapshot, r.Nodes)
+	if r.From != "" {
+		fmt.Fprintf(a.stdout, " from %s alone", r.From)
+	}
 	if r.Proved {
 		fmt.Fprintf(a.stdout, ": every one of %s is equal%s\n", human.Plural(r.Keys, "key"), expiredNote(r.Expired))
 	} else {

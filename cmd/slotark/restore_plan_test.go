@@ -32,6 +32,7 @@ func TestRestorePlan(t *testing.T) {
 	if said.Keys != 2_000 || len(said.Shards) != 3 || said.Shards[0].Replicas[0].Address != targets[3] || said.Shards[2].Memory == 0 || len(said.Steps) != 7 || said.Fetch == 0 {
 		t.Errorf("%+v", said)
 	}
+	plan(append(to, "--replicas", "0")...).want(t, exitDone, targets[3]+" was not needed")
 	dir := filepath.Join(t.TempDir(), "new")
 	plan(append([]string{"restore", "latest", "--to-dir", dir, "--at", "127.0.0.1:1001,127.0.0.1:1002,127.0.0.1:1003", "--shards", "3"}, repo...)...).
 		want(t, exitDone, "3 dumps, cut anew by slot from the snapshot's 2", "03-shard-10923-primary")

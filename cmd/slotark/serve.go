@@ -12,7 +12,6 @@ import (
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/scheduler"
 	"github.com/slotark/slotark/snapshot"
-	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/spf13/cobra"
 )
 
@@ -34,8 +33,8 @@ job that is due while another runs waits its turn, and one that is due while it
 runs itself is skipped. SIGINT or SIGTERM stops what runs, cleanly.
 
 Expressions have five fields (minute hour day month weekday), or are "@daily",
-"@every 6h" and the like. A drill takes the latest snapshot. Passwords are read
-anew for each run.
+"@every 6h" and the like. A drill takes the latest snapshot, or the one that has
+gone longest without (drill.pick: rotate). Passwords are read anew for each run.
 ` + exitStatus,
 		Example: `  slotark serve --config slotark.yaml
   slotark serve --node 10.0.1.10:6379 --repo /var/backups/redis --snapshot-schedule '0 2 * * *' --drill-schedule '0 4 * * *'`,
@@ -43,7 +42,7 @@ anew for each run.
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), a, cmd, o) },
 	}
 	cmd.Flags().StringVar(&o.snapshot, "snapshot-schedule", "", "when to take a snapshot: a cron `EXPRESSION`")
-	cmd.Flags().StringVar(&o.drill, "drill-schedule", "", "when to drill the latest snapshot: a cron `EXPRESSION`")
+	cmd.Flags().StringVar(&o.drill, "drill-schedule", "", "when to drill the latest snapshot (or what drill.pick says): a cron `EXPRESSION`")
 	cmd.Flags().StringVar(&o.prune, "prune-schedule", "", "when to delete what the retention rules do not keep: a cron `EXPRESSION`")
 	addDrillFlags(cmd.Flags(), &o.drillOptions)
 	addRetentionFlags(cmd.Flags(), &o.retention)
@@ -150,7 +149,7 @@ func (srv *server) snapshot(ctx context.Context) error {
 	return nil
 }
 
-// drill is one scheduled drill, of the latest snapshot.
+// drill is one scheduled drill, of the snapshot that the settings pick.
 func (srv *server) drill(ctx context.Context) error {
 	s, err := srv.settings(ctx)
 	if err != nil {
@@ -163,14 +162,15 @@ func (srv *server) drill(ctx context.Context) error {
 	}
 	// Without a name of its own a cluster is kept as "default": the drill takes
 	// the snapshots that this server takes.
-	latest, err := repository.Find(ctx, s.Cluster.Name, catalog.Latest)
+	s.named = s.Cluster.Name
+	picked, err := s.pick(ctx, repository, "")
 	if err != nil {
 		return err
 	}
-	if err := s.unlock(srv.app, latest); err != nil {
+	if err := s.unlock(srv.app, picked); err != nil {
 		return err
 	}
-	options, err := s.drillOptions(latest)
+	options, err := s.drillOptions(picked)
 	if err != nil {
 		return err
 	}

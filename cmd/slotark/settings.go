@@ -196,8 +196,11 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	if given("timeout") {
 		c.Cluster.Timeout = f.timeout
 	}
-	if err := f.overrideCapture(&c.Snapshot, given); err != nil {
-		return err
+	// Of the verbs that take snapshots: restore and drill have other --replicas.
+	if set.Lookup("forks") != nil {
+		if err := f.overrideCapture(&c.Snapshot, given); err != nil {
+			return err
+		}
 	}
 	if err := f.agents.override(&c.Agents, given); err != nil {
 		return err
@@ -228,7 +231,7 @@ var flagOf = map[string]string{
 	"repository.seal.recipients": "recipient", "snapshot.replicas": "replicas", "snapshot.max_lag": "max-lag", "snapshot.forks": "forks",
 	"snapshot.max_skew": "max-skew", "snapshot.parallel": "parallel", "snapshot.tries": "tries", "snapshot.node_bandwidth": "node-bandwidth",
 	"snapshot.timeout": "time-limit",
-	"drill.runtime":    "runtime", "drill.image": "image", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
+	"drill.runtime":    "runtime", "drill.image": "image", "drill.from": "from", "drill.shards": "shards", "drill.replicas": "replicas", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
 	"schedule.prune": "prune-schedule", "retention.keep_last": "keep-last", "retention.keep_hourly": "keep-hourly", "retention.keep_daily": "keep-daily",
 	"retention.keep_weekly": "keep-weekly", "retention.keep_monthly": "keep-monthly", "retention.keep_yearly": "keep-yearly",
 	"retention.keep_minimum": "keep-minimum", "retention.orphans_older": "orphans-older", "retention.time_zone": "time-zone",

@@ -144,6 +144,11 @@ type Drill struct {
 	Runtime string        `yaml:"runtime"` // "auto", "docker" or "process"
 	Image   string        `yaml:"image"`   // container image; empty: made from the local redis-server
 	Timeout time.Duration `yaml:"timeout"` // of a whole drill
+
+	Pick     string `yaml:"pick"`     // "latest", or "rotate": what was not proved for longest
+	From     string `yaml:"from"`     // name of the one store to read from; empty: any
+	Shards   int    `yaml:"shards"`   // to divide the slots over; 0: as they were
+	Replicas int    `yaml:"replicas"` // in all; -1: one for each shard that had any
 }
 
 // Retention is which snapshots `slotark prune` keeps. Without a rule there is
@@ -179,7 +184,7 @@ func Default() *Config {
 			Parallel: snapshot.DefaultParallel, Tries: snapshot.DefaultTries, Timeout: 2 * time.Hour,
 		},
 		Agents:    Agents{Grace: 2 * time.Minute},
-		Drill:     Drill{Runtime: "auto", Timeout: time.Hour},
+		Drill:     Drill{Runtime: "auto", Timeout: time.Hour, Pick: "latest", Replicas: -1},
 		Retention: Retention{KeepMinimum: 3, OrphansOlder: Span(24 * time.Hour), TimeZone: "UTC"},
 		Schedule:  Schedule{TimeZone: "UTC"},
 	}

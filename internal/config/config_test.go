@@ -82,7 +82,7 @@ func TestDocumentedExample(t *testing.T) {
 			URLs: map[string]string{"10.0.1.10:6379": "https://10.0.1.10:7600"},
 			CA:   folder + "/agents-ca.pem", Cert: folder + "/this-machine.pem", Key: folder + "/this-machine.key", Listen: "10.0.1.10:7600", Grace: 2 * time.Minute,
 		},
-		Drill: config.Drill{Runtime: "auto", Image: "redis:7.0.15", Timeout: time.Hour},
+		Drill: config.Drill{Runtime: "auto", Image: "redis:7.0.15", Timeout: time.Hour, Pick: "rotate", From: "us-east-1", Shards: 2, Replicas: 1},
 		Retention: config.Retention{KeepLast: 3, KeepWithin: config.Span(48 * time.Hour), KeepHourly: 24, KeepDaily: 7, KeepWeekly: 4, KeepMonthly: 12,
 			KeepYearly: 3, KeepMinimum: 3, OrphansOlder: config.Span(24 * time.Hour), TimeZone: "UTC"},
 		Schedule: config.Schedule{Snapshot: "0 2 * * *", Drill: "0 4 * * *", Prune: "0 6 * * *", TimeZone: "UTC"},
@@ -177,6 +177,9 @@ func TestMistakes(t *testing.T) {
 		"no try":              {"snapshot:\n  tries: 0\n", "slotark.yaml:2: snapshot.tries: 0: want at least 1"},
 		"a trickle":           {"snapshot:\n  node_bandwidth: 100KB\n", "slotark.yaml:2: snapshot.node_bandwidth: want at least 1MiB a second: a node drops who takes no byte of its stream for a minute (repl-timeout)"},
 		"runtime":             {"drill:\n  runtime: podman\n", `slotark.yaml:2: drill.runtime: "podman" is not known: want auto, docker, process`},
+		"pick":                {"drill:\n  pick: oldest\n", `slotark.yaml:2: drill.pick: "oldest" is not known: want latest, rotate`},
+		"too many shards":     {"drill:\n  shards: 20000\n", "slotark.yaml:2: drill.shards: 20000: want 1 to 16384, or 0 for the snapshot's"},
+		"negative replicas":   {"drill:\n  replicas: -2\n", "slotark.yaml:2: drill.replicas: -2: want how many, or -1 for one for each shard that had any"},
 		"image of a process":  {"drill:\n  runtime: process\n  image: redis:7\n", "slotark.yaml:3: drill.image: an image means nothing to runtime: process"},
 		"a count in words":    {"retention:\n  keep_last: ten\n", `slotark.yaml:2: retention.keep_last: "ten" is not a whole number`},
 		"a count below none":  {"retention:\n  keep_daily: -1\n", "slotark.yaml:2: retention.keep_daily: -1: want how many to keep, or 0 to leave the rule out"},
@@ -186,7 +189,7 @@ func TestMistakes(t *testing.T) {
 		"retention's zone":    {"retention:\n  time_zone: Mars\n", `slotark.yaml:2: retention.time_zone: "Mars" is not a time zone: want a name such as UTC or Europe/Berlin`},
 		"schedule":            {"schedule:\n  snapshot: \"0 25 * * *\"\n", `slotark.yaml:2: schedule.snapshot: "0 25 * * *" is not a cron expression: end of range (25) above maximum (23): 25`},
 		"time zone":           {"schedule:\n  time_zone: Mars/Olympus\n", `slotark.yaml:2: schedule.time_zone: "Mars/Olympus" is not a time zone: want a name such as UTC or Europe/Berlin`},
-		"through an alias":    {"cluster: &c\n  name: a/b\ndrill: *c\n", "slotark.yaml:2: cluster.name: cluster name \"a/b\": want 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or a digit\nslotark.yaml:2: drill.name: unknown key; known here: image, runtime, timeout"},
+		"through an alias":    {"cluster: &c\n  name: a/b\ndrill: *c\n", "slotark.yaml:2: cluster.name: cluster name \"a/b\": want 1 to 63 letters, digits, '.', '_' or '-', beginning with a letter or a digit\nslotark.yaml:2: drill.name: unknown key; known here: from, image, pick, replicas, runtime, shards, timeout"},
 		"an alias of its own": {"cluster:\n  nodes: &n [*n]\n", "slotark.yaml:2: cluster.nodes[0]: want a single value"},
 	}
 	for name, c := range cases {

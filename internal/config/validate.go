@@ -13,6 +13,7 @@ import (
 	_ "time/tzdata" // time zones where the system has none, as in a small container
 
 	"github.com/slotark/slotark/internal/agent"
+	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/scheduler"
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/manifest"
@@ -233,6 +234,13 @@ func (v *validator) drill(d *Drill) {
 		v.report("drill.image", "an image means nothing to runtime: process")
 	}
 	v.positive("drill.timeout", d.Timeout)
+	v.oneOf("drill.pick", d.Pick, "latest", "rotate")
+	if d.Shards < 0 || d.Shards > slot.Count {
+		v.report("drill.shards", "%d: want 1 to %d, or 0 for the snapshot's", d.Shards, slot.Count)
+	}
+	if d.Replicas < -1 {
+		v.report("drill.replicas", "%d: want how many, or -1 for one for each shard that had any", d.Replicas)
+	}
 }
 
 func (v *validator) retention(r *Retention) {

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage"
 )
 
 // Options says what to rehearse and where.
@@ -19,6 +23,14 @@ type Options struct {
 	Snapshot *catalog.Snapshot
 	Runtime  Runtime // "" is Auto
 	Image    string  // of containers; "" is found by the snapshot's server
+
+	// From is the one store that everything is read from, as if all others were
+	// lost; "" reads from any.
+	From string
+	// Shards is how many shards the slots are divided over evenly; 0 leaves them
+	// as the snapshot has them. Replicas is how many replicas there are in all;
+	// AsTaken is one for each shard that had any.
+	Shards, Replicas int
 
 	// Hold, if set, is called with the restored cluster before it is removed:
 	// to look around, or to ask it more. The removal waits for its return, and
@@ -29,6 +41,9 @@ type Options struct {
 	Now      func() time.Time // nil is the system's clock
 	Logger   *slog.Logger     // nil is silence
 }
+
+// AsTaken as [Options].Replicas gives each shard a replica that had one.
+const AsTaken = -1
 
 // Run rehearses the recovery of one snapshot. doc.go describes the steps.
 //
@@ -104,10 +119,19 @@ func begin(o Options) (*rehearsal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin drill: %w", err)
 	}
+	if o.From != "" {
+		stores := o.Snapshot.Stores()
+		at := slices.IndexFunc(stores, func(s storage.Named) bool { return s.Name == o.From })
+		if at < 0 {
+			return nil, hint.Add(fmt.Errorf("store %q does not have snapshot %s", o.From, o.Snapshot.Manifest.ID), "slotark show names the stores that have it; slotark mirror sync brings up those that lack it.")
+		}
+		o.Snapshot = o.Snapshot.In(stores[at])
+	}
 	started := o.Now()
 	id := manifest.NewID(started)
 	d := &rehearsal{Options: o, manifest: o.Snapshot.Manifest, owner: by}
 	d.report = newReport(id, d.manifest, started)
+	d.report.From, d.report.Shards = o.From, o.Shards
 	d.Logger = o.Logger.With("drill", id, "cluster", d.manifest.Cluster, "snapshot", d.manifest.ID)
 	running.begin(id)
 	return d, nil
@@ -153,7 +177,7 @@ func (d *rehearsal) remove(ctx context.Context) error {
 }
 
 func (d *rehearsal) provision(ctx context.Context) error {
-	sandbox, err := d.place.provision(ctx, newOrder(d.report.ID, d.owner, d.manifest))
+	sandbox, err := d.place.provision(ctx, newOrder(d.report.ID, d.owner, d.manifest, d.Shards, d.Replicas))
 	if err != nil {
 		return fmt.Errorf("provision drill %s: %w", d.report.ID, err)
 	}
@@ -171,8 +195,13 @@ func (d *rehearsal) provision(ctx context.Context) error {
 
 // restore fills the sandbox and compares it with the snapshot.
 func (d *rehearsal) restore(ctx context.Context) error {
+	var layout []slot.Set
+	if d.Shards > 0 {
+		layout = restore.Balanced(d.Shards)
+	}
 	done, err := restore.Run(ctx, restore.Options{
 		Snapshot: d.Snapshot,
+		Layout:   layout,
 		To:       d.sandbox.Nodes(),
 		Access:   d.sandbox.Access(),
 		Replicas: restore.AllReplicas,

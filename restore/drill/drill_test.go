@@ -104,6 +104,46 @@ func nothingLeft(t *testing.T, p *place) {
 	}
 }
 
+// A drill of a lost region, onto fewer nodes than there were.
+func TestDrillFromOneStoreOntoFewer(t *testing.T) {
+	private(t)
+	_, root := takeSnapshot(t)
+	gone := t.TempDir()
+	if err := os.CopyFS(gone, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
+	repository, err := catalog.Open(t.Context(), []storage.Named{{Name: "lost", Store: fs.Open(gone)}, {Name: "mirror", Store: fs.Open(root)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := repository.Find(t.Context(), "prod", catalog.Latest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shard := range source.Manifest.Shards {
+		if err := os.Remove(filepath.Join(gone, source.Object(shard.Dump.Object))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Options{Snapshot: source, Runtime: Process, From: "mirror", Shards: 2, Replicas: 1}
+	report, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !report.Proved || len(report.Findings) > 0 || report.Keys != source.Manifest.Keys() || report.Slots != 16384 || report.From != "mirror" || report.Shards != 2 ||
+		!strings.HasPrefix(report.Nodes, "2 + 1 ") {
+		t.Errorf("%+v", report)
+	}
+	o.From = "lost"
+	if report, err = Run(t.Context(), o); err != nil || report.Proved || report.Findings[0].Code != "missing" {
+		t.Errorf("from the region that is lost: %+v, %v", report, err)
+	}
+	o.From = "elsewhere"
+	if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), `store "elsewhere" does not have snapshot`) {
+		t.Errorf("from nowhere: %v", err)
+	}
+}
+
 func TestDrillProvesASnapshot(t *testing.T) {
 	eachRuntime(t, func(t *testing.T, p *place, _ string) {
 		private(t)

@@ -61,7 +61,7 @@ var testServer = manifest.Server{Engine: "redis", Version: "6.2.0"}
 
 func testOrder(id manifest.ID, by owner, root string) order {
 	m := &manifest.Manifest{Server: testServer, Shards: []manifest.Shard{{Replicas: 1}, {Replicas: 1}, {Replicas: 1}}}
-	o := newOrder(id, by, m)
+	o := newOrder(id, by, m, 0, AsTaken)
 	o.root = root
 	return o
 }

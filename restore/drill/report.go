@@ -20,6 +20,9 @@ type Report struct {
 	Snapshot manifest.ID `json:"snapshot"`
 	Cluster  string      `json:"cluster"`
 
+	From   string `json:"from,omitempty"`   // the one store that everything was read from; "": any
+	Shards int    `json:"shards,omitempty"` // over which the slots were divided evenly; 0: as they were
+
 	Runtime       Runtime `json:"runtime"`         // docker or process
 	Image         string  `json:"image,omitempty"` // of docker
 	Nodes         string  `json:"nodes"`           // "3 + 3 containers of redis:7.0.15"

@@ -59,19 +59,32 @@ func sandboxRoot() string { return os.TempDir() }
 // costs the same memory again.
 const replicaLimit = 1
 
-// newOrder derives the sandbox from a snapshot: its shards, and for each a
-// replica where the snapshot's cluster had any.
-func newOrder(id manifest.ID, by owner, m *manifest.Manifest) order {
+// newOrder derives the sandbox from a snapshot: its shards, or so many others, and
+// so many replicas in all. Without a number there is one for each shard that had
+// any; of other shards, as many as of all.
+func newOrder(id manifest.ID, by owner, m *manifest.Manifest, shards, replicas int) order {
 	o := order{
 		id: id, owner: by, root: sandboxRoot(), databases: 1,
-		shards: len(m.Shards), nodes: len(m.Shards), memory: nodeMemory(m),
+		shards: len(m.Shards), memory: nodeMemory(m),
 		// rand.Text has 130 bits: nobody guesses it while a drill lasts.
 		secret: cluster.Secret(rand.Text()),
 	}
+	had := 0
 	for _, shard := range m.Shards {
-		o.nodes += min(shard.Replicas, replicaLimit)
+		had += min(shard.Replicas, replicaLimit)
 		o.databases = max(o.databases, shard.Dump.MaxDB+1)
 	}
+	if shards > 0 {
+		// A node may get all there is, where it gets more than a shard had.
+		if o.shards = shards; shards < len(m.Shards) {
+			o.memory = memoryBase + (o.memory-memoryBase)*int64(len(m.Shards))
+		}
+		had = min(had, shards)
+	}
+	if replicas == AsTaken {
+		replicas = had
+	}
+	o.nodes = o.shards + replicas
 	return o
 }
 

@@ -356,7 +356,7 @@ func TestNewOrder(t *testing.T) {
 		{Replicas: 3, Dump: manifest.Dump{UsedMemory: 100 << 20}},
 		{Replicas: 0, Dump: manifest.Dump{UsedMemory: 1, File: manifest.File{Bytes: 50 << 20}}},
 	}}
-	o := newOrder("20260131T020000Z-x7k2p9", owner{}, m)
+	o := newOrder("20260131T020000Z-x7k2p9", owner{}, m, 0, AsTaken)
 	if o.shards != 2 || o.nodes != 3 {
 		t.Errorf("%d shards, %d nodes; want 2 and 3", o.shards, o.nodes)
 	}
@@ -366,8 +366,13 @@ func TestNewOrder(t *testing.T) {
 	if got := o.describe("processes"); got != "2 + 1 processes" {
 		t.Errorf("described as %q", got)
 	}
+	for _, c := range []struct{ shards, replicas, nodes int }{{1, AsTaken, 2}, {5, AsTaken, 6}, {5, 0, 5}, {0, 4, 6}, {3, 3, 6}} {
+		if o := newOrder("", owner{}, m, c.shards, c.replicas); o.nodes != c.nodes || c.shards == 1 && o.memory != memoryBase+2*3*200<<20 {
+			t.Errorf("%+v: %d nodes of %d shards, %d bytes each", c, o.nodes, o.shards, o.memory)
+		}
+	}
 	m.Shards[0].Dump.UsedMemory = 1 << 62
-	if o := newOrder("", owner{}, m); o.memory <= 0 {
+	if o := newOrder("", owner{}, m, 0, AsTaken); o.memory <= 0 {
 		t.Errorf("memory %d of a manifest that lies", o.memory)
 	}
 }

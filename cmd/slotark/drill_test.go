@@ -1,0 +1,44 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/slotark/slotark/internal/clustertest"
+	"github.com/slotark/slotark/internal/dataset"
+)
+
+// TestDrillCommand rotates over two snapshots, onto other shards and from one
+// store, and lists what was proved.
+func TestDrillCommand(t *testing.T) {
+	t.Parallel()
+	c := filled(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 200, Seed: 9})
+	root := t.TempDir()
+	repo := []string{"--repo", filepath.Join(root, "here"), "--mirror", filepath.Join(root, "there")}
+	for range 2 {
+		slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone)
+	}
+	ids := idsOf(t, repo...)
+	drill := func(args ...string) outcome {
+		t.Helper()
+		return slotark(t, "", append(append([]string{"drill"}, args...), repo...)...)
+	}
+	drill("list").want(t, exitDone, "no drills in")
+	drill("latest", "--rotate").want(t, exitUsage, "--rotate chooses the snapshot").wantOneLine(t)
+	drill("--shards", "-1").want(t, exitUsage, "--shards: -1: want 1 to 16384").wantOneLine(t)
+	drill("--runtime", "process", "--from", "nowhere").wantFailure(t, exitFailed, `store "nowhere" does not have snapshot`)
+	// The newest has had none yet; then the older one has not.
+	reshaped := []string{"--rotate", "--runtime", "process", "--shards", "2", "--replicas", "1", "--from", "there"}
+	drill(reshaped...).want(t, exitDone, "Proved. "+ids[0], "2 + 1 ", "from there alone", "every one of 200 keys is equal")
+	drill("--rotate", "--runtime", "process").want(t, exitDone, "Proved. "+ids[1])
+	o := drill("list").want(t, exitDone, "PROVED", ids[0], ids[1], "2 + 1 ", ", from there alone")
+	if strings.Count(o.stdout, "yes") != 2 || strings.Index(o.stdout, ids[1]) > strings.Index(o.stdout, ids[0]) {
+		t.Errorf("the newest drill does not come first:\n%s", o.stdout)
+	}
+	var newest drillMessage
+	if err := json.Unmarshal([]byte(strings.SplitAfter(drill("list", "--json").want(t, exitDone).stdout, "\n")[0]), &newest); err != nil || string(newest.Snapshot) != ids[1] || !newest.Proved || len(newest.Phases) < 5 {
+		t.Errorf("%v: %+v", err, newest)
+	}
+}

@@ -1,0 +1,65 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+)
+
+// LeastProved is the entry whose snapshot has gone longest without a drill: of
+// those that never had one the newest, else the one whose last is the longest
+// ago. A snapshot that nobody can read is none to be proved. nil: there is none.
+func LeastProved(entries []Entry) *Entry {
+	var least *Entry
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.Summary == nil:
+		case least == nil, longerAgo(e, least):
+			least = e
+		}
+	}
+	return least
+}
+
+func longerAgo(a, b *Entry) bool {
+	switch {
+	case a.Drilled == nil && b.Drilled == nil:
+		return a.ID > b.ID
+	case a.Drilled == nil || b.Drilled == nil:
+		return a.Drilled == nil
+	}
+	return a.Drilled.Ended.Before(b.Drilled.Ended)
+}
+
+// Drills are the records of all drills of a cluster, or with "" of all clusters,
+// as they were stored, the newest first. One that no store gives is left out, and
+// counted.
+func (r *Repository) Drills(ctx context.Context, cluster string) (records []json.RawMessage, unread int, err error) {
+	idx, err := r.index(ctx, under(cluster))
+	if err != nil {
+		return nil, 0, err
+	}
+	var all []named
+	for key, ids := range idx.records {
+		if key.kind != drillsDir {
+			continue
+		}
+		slices.Sort(ids) // one of each store
+		for _, id := range slices.Compact(ids) {
+			key.record = id
+			all = append(all, key)
+		}
+	}
+	slices.SortFunc(all, func(a, b named) int { return cmp.Compare(b.record, a.record) })
+	for _, n := range all {
+		var record json.RawMessage
+		if r.readRecord(ctx, DrillName(n.cluster, n.snapshot, n.record), into(&record)) {
+			records = append(records, record)
+		} else if unread++; ctx.Err() != nil {
+			return nil, 0, context.Cause(ctx)
+		}
+	}
+	return records, unread, nil
+}
