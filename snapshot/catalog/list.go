@@ -341,8 +341,13 @@ func (r *Repository) loadSnapshot(ctx context.Context, idx *index, cluster strin
 		}
 		s.Manifest = m
 	}
-	if s.Manifest == nil {
-		return nil, errors.Join(failures...)
+	if s.Manifest != nil {
+		return s, nil
 	}
-	return s, nil
+	err := errors.Join(failures...)
+	if !slices.ContainsFunc(failures, func(err error) bool { return !errors.Is(err, storage.ErrNotFound) }) {
+		// It was there when the names were listed.
+		err = hint.Add(fmt.Errorf("%w any more: %s: %w", ErrNoSnapshot, id, err), "see which there are: slotark list")
+	}
+	return nil, err
 }
