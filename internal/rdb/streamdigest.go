@@ -143,7 +143,10 @@ func (n *streamNode) walk() error {
 		n.fields = append(n.fields, names[at:])
 	}
 	n.d.fields, n.d.fieldNames = n.fields, names
-	if end, err := n.number(); err != nil || end != 0 {
+	switch end, err := n.number(); {
+	case err != nil && err != errStreamNumber && err != errStreamEnd:
+		return err // of the listpack
+	case err != nil || end != 0:
 		return errStreamMaster
 	}
 	total := uint64(0)
