@@ -17,11 +17,16 @@ type id struct {
 
 const (
 	minIDs = 64
-	// fewIDs is up to how many ids are kept in the order they came, as most values
-	// need it: a table of their own would have to be cleared. Only where a bit of
-	// the filter was set before is one held against the others.
-	fewIDs     = 64
-	filterBits = 1024
+	// fewIDs is up to how many ids are kept in the order they came, as nearly all
+	// values need it: only where a bit of the filter was set before is one held
+	// against the others. Its bits are an eighth of what a table would take, which
+	// has to be cleared, and their one branch is foreseen. Where it is not known how
+	// many will come it is made for sureIDs.
+	fewIDs  = 1024
+	sureIDs = 64
+	// bitsEach is how many bits of the filter there are for each id, at least: that
+	// one in a hundred, or fewer, is looked for among the others.
+	bitsEach = 64
 	// shortText is up to how long a member's text is its id's whole input.
 	shortText = 16
 	// keptPlaces is how large the memory of a second or later table may be to be
@@ -42,8 +47,10 @@ const (
 type idSet struct {
 	seeds    [2]maphash.Seed
 	keys     [4]uint64
-	filter   [filterBits / 64]uint64
 	few      [fewIDs]id // the ids, while there are no more
+	filter   [fewIDs * bitsEach / 64]uint64
+	mask     uint64 // of the words of filter that are used: one less than their number
+	fewest   int    // how many ids may be few
 	table    []uint64   // else they are here
 	tables   [][]uint64 // and in the others of these, which are full; behind its length, memory for more
 	places   int        // of all tables
@@ -110,11 +117,16 @@ func placesFor(n int) int {
 // reset forgets all names and makes room for as many as are expected.
 func (s *idSet) reset(expected int) {
 	s.used, s.expected = 0, min(expected, s.most)
-	if s.tabled = s.expected > fewIDs; !s.tabled {
-		clear(s.filter[:])
+	if s.tabled = s.expected > fewIDs; s.tabled {
+		s.takeTable(s.expected)
 		return
 	}
-	s.takeTable(s.expected)
+	if s.fewest = s.expected; s.fewest <= 0 {
+		s.fewest = min(sureIDs, s.most)
+	}
+	words := uint64(1) << bits.Len(uint(s.fewest*bitsEach/64-1))
+	s.mask = words - 1
+	clear(s.filter[:words])
 }
 
 // takeTable makes one table ready for so many ids.
@@ -164,11 +176,11 @@ func (s *idSet) add(x id) (twice, full bool) {
 	if s.tabled {
 		return s.addToTable(x)
 	}
-	word, bit := &s.filter[x.tag>>1%filterBits/64], uint64(1)<<(x.tag>>1%64)
+	word, bit := &s.filter[x.tag>>7&s.mask&(fewIDs*bitsEach/64-1)], uint64(1)<<(x.tag>>1&63)
 	if *word&bit != 0 && slices.Contains(s.few[:s.used], x) {
 		return true, false
 	}
-	if s.used >= min(fewIDs, s.most) {
+	if s.used >= s.fewest {
 		s.fillTable()
 		return s.addToTable(x)
 	}
@@ -214,7 +226,7 @@ func find(table []uint64, x id) int {
 // fillTable brings the few ids into a table, since there are more.
 func (s *idSet) fillTable() {
 	few := s.few[:s.used]
-	s.takeTable(2 * fewIDs)
+	s.takeTable(2 * len(few))
 	s.tabled, s.used = true, 0
 	for _, x := range few {
 		s.add(x)
