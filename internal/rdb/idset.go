@@ -49,8 +49,8 @@ type idSet struct {
 	keys     [4]uint64
 	few      [fewIDs]id // the ids, while there are no more
 	filter   [fewIDs * bitsEach / 64]uint64
-	mask     uint64 // of the words of filter that are used: one less than their number
-	fewest   int    // how many ids may be few
+	mask     uint64     // of the words of filter that are used: one less than their number
+	fewest   int        // how many ids may be few
 	table    []uint64   // else they are here
 	tables   [][]uint64 // and in the others of these, which are full; behind its length, memory for more
 	places   int        // of all tables
