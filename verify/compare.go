@@ -10,6 +10,7 @@ import (
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
@@ -87,10 +88,11 @@ type comparing struct {
 
 	// By slot. Each slot belongs to one shard on either side, whose goroutine
 	// alone writes it.
-	counts  [slot.Count]int64 // what the primaries counted
-	counted [slot.Count]int64 // when, by the primary's clock, unix ms
-	indexed [slot.Count]int64 // what the slot indexes say
-	cutoff  [slot.Count]int64 // unix ms of the primary's clock after its fork
+	counts  [slot.Count]int64       // what the primaries counted
+	counted [slot.Count]int64       // when, by the primary's clock, unix ms
+	indexed [slot.Count]int64       // what the slot indexes say
+	digests [slot.Count]*rdb.Digest // and their digests; nil: of another definition
+	cutoff  [slot.Count]int64       // unix ms of the primary's clock after its fork
 	live    tallies
 	saved   tallies
 

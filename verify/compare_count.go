@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/slotark/slotark/internal/cluster"
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
@@ -52,6 +53,9 @@ func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s
 	}
 	for n := range index.Owned.All() {
 		c.indexed[n] = int64(index.Slots[n].Keys)
+		if c.digests[n] = nil; index.DigestVersion == rdb.DigestVersion {
+			c.digests[n] = &index.Slots[n].Digest
+		}
 	}
 	return nil
 }

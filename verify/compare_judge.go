@@ -37,10 +37,25 @@ func (c *comparing) judge() slot.Set {
 			differing.Add(n)
 		}
 	}
+	c.compareIndexes()
 	tooMany, tooFew := c.miscounted()
 	c.reportCounts(tooMany, "more keys than the snapshot holds")
 	c.reportCounts(tooFew, "fewer keys than the snapshot holds, less those that had expired")
 	return differing
+}
+
+// compareIndexes finds slots whose dump, whole as it is, holds something else than
+// was put there when the snapshot was taken: the index says what that was.
+func (c *comparing) compareIndexes() {
+	var changed slot.Set
+	for n := range c.Snapshot.Manifest.Slots().All() {
+		if digest := c.digests[n]; digest != nil && *digest != c.saved[n].whole {
+			changed.Add(n)
+		}
+	}
+	if changed.Len() > 0 {
+		c.report(codeSlotDigest, slotsText(changed), "the stored dump is whole and holds other keys or values than its slot index says: it is not what was taken")
+	}
 }
 
 func (c *comparing) reportCounts(slots slot.Set, what string) {

@@ -90,6 +90,7 @@ func (c *comparing) sumSaved(ctx context.Context, s int) error {
 					return fmt.Errorf("key %s is in slot %d, which the shard does not own", quoteKey(r.Key), r.Slot)
 				}
 				t := &c.saved[r.Slot]
+				t.whole = t.whole.Add(r.Digest)
 				if expiresBy(r, c.counted[r.Slot]) {
 					t.gone++
 				}

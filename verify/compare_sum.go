@@ -20,6 +20,7 @@ type tally struct {
 	keys      uint64     // keys in the sums
 	expired   uint64     // keys left out of them: at the cutoff they may have been gone
 	gone      uint64     // of the saved side: keys that had expired when they were counted
+	whole     rdb.Digest // of the saved side: the sum of all digests, of expired keys too
 }
 
 // tallies are written by several goroutines at once without a lock: each owns

@@ -46,9 +46,9 @@ func (a *app) addSealFlags(set *pflag.FlagSet) {
 	a.addRecipientFlags(set)
 }
 
-// overrideCapture lays the flags that say how a snapshot is taken over the
+// overrideReplicas lays the flags that say which nodes give the dumps over the
 // configuration.
-func (f *flags) overrideCapture(c *config.Snapshot, given func(name string) bool) error {
+func (f *flags) overrideReplicas(c *config.Snapshot, given func(name string) bool) error {
 	if given("prefer") {
 		if f.prefer != "replica" && f.prefer != "primary" {
 			return fmt.Errorf("--prefer %q: want replica or primary", f.prefer)
@@ -64,6 +64,12 @@ func (f *flags) overrideCapture(c *config.Snapshot, given func(name string) bool
 			return errors.New(`--replicas "": want prefer, require or never`)
 		}
 	}
+	return nil
+}
+
+// overrideCapture lays the flags that say how a snapshot is taken over the
+// configuration.
+func (f *flags) overrideCapture(c *config.Snapshot, given func(name string) bool) error {
 	if given("forks") {
 		c.Forks = f.capture.Forks
 	}

@@ -196,9 +196,11 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	if given("timeout") {
 		c.Cluster.Timeout = f.timeout
 	}
-	// Of the verbs that take snapshots: restore and drill have other --replicas.
-	if set.Lookup("forks") != nil {
-		if err := f.overrideCapture(&c.Snapshot, given); err != nil {
+	if err := f.overrideCapture(&c.Snapshot, given); err != nil {
+		return err
+	}
+	if set.Lookup("forks") != nil { // restore and drill have another --replicas
+		if err := f.overrideReplicas(&c.Snapshot, given); err != nil {
 			return err
 		}
 	}

@@ -3,8 +3,13 @@ package drill
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +22,8 @@ import (
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
+	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
@@ -153,7 +160,7 @@ func TestDrillProvesASnapshot(t *testing.T) {
 		phases := map[string]bool{}
 		held, password := false, ""
 		report, err := Run(t.Context(), Options{
-			Snapshot: source, Runtime: p.runtime, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Snapshot: source, Runtime: p.runtime, Replicas: AsTaken, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 			Progress: func(e progress.Event) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -235,6 +242,38 @@ func TestDrillFindsDamage(t *testing.T) {
 			a, b := &m.Shards[0], &m.Shards[1]
 			a.Dump, b.Dump = b.Dump, a.Dump
 		}, "damaged"},
+		"slots given to another shard": {func(t *testing.T, m *manifest.Manifest, _ []string) {
+			some := slot.SetOf(slot.Range{First: 100, Last: 199})
+			m.Shards[0].Slots, m.Shards[1].Slots = m.Shards[0].Slots.Minus(some), m.Shards[1].Slots.Union(some)
+		}, "damaged"},
+		// What follows has every checksum made true again, as one would have who can
+		// write to the store.
+		"a bit flipped, and the object's checksum": {func(t *testing.T, m *manifest.Manifest, dumps []string) {
+			text, err := os.ReadFile(dumps[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			text[len(text)-9] ^= 1 // the end of the footer is the checksum's own
+			replace(t, &m.Shards[1], dumps[1], text)
+		}, ""},
+		"a value changed": {func(t *testing.T, m *manifest.Manifest, dumps []string) {
+			forge(t, &m.Shards[0], dumps[0], func(r *rdb.Record, value []byte) bool {
+				return r.Family == rdb.String && value[0] > 8 && value[0] < 64 && func() bool { value[5] ^= 1; return true }()
+			})
+		}, "slot-digest"},
+		"an expiry changed": {func(t *testing.T, m *manifest.Manifest, dumps []string) {
+			forge(t, &m.Shards[2], dumps[2], func(r *rdb.Record, _ []byte) bool {
+				r.ExpireAt += 1000
+				return r.HasExpiry
+			})
+		}, "slot-digest"},
+		"a key removed": {func(t *testing.T, m *manifest.Manifest, dumps []string) {
+			m.Shards[1].Dump.Keys--
+			forge(t, &m.Shards[1], dumps[1], func(r *rdb.Record, _ []byte) bool {
+				r.Kind = rdb.KindAux // which is written as nothing
+				return true
+			})
+		}, "slot-digest"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -244,7 +283,7 @@ func TestDrillFindsDamage(t *testing.T) {
 				dumps = append(dumps, filepath.Join(root, source.Object(shard.Dump.Object)))
 			}
 			test.harm(t, source.Manifest, dumps)
-			report, err := Run(t.Context(), Options{Snapshot: source, Runtime: Process})
+			report, err := Run(t.Context(), Options{Snapshot: source, Runtime: Process, Replicas: AsTaken})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,6 +293,63 @@ func TestDrillFindsDamage(t *testing.T) {
 			t.Logf("%+v", report.Findings)
 		})
 	}
+}
+
+// forge writes a dump anew, with one key changed as change does it, which tells
+// whether it did, and has the manifest's record of it say so.
+func forge(t *testing.T, shard *manifest.Shard, path string, change func(r *rdb.Record, value []byte) bool) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var value, out bytes.Buffer
+	reader := rdb.NewReader(bytes.NewReader(text), rdb.Options{Capture: &value})
+	var dump *rdb.Writer
+	changed := false
+	for {
+		value.Reset()
+		r, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dump == nil {
+			dump = rdb.NewWriter(&out, reader.Header())
+		}
+		if r.Kind == rdb.KindKey && !changed {
+			changed = change(r, value.Bytes())
+			if r.Kind != rdb.KindKey {
+				continue
+			}
+		}
+		switch r.Kind {
+		case rdb.KindAux:
+			dump.Aux(string(r.Name), string(r.Value))
+		case rdb.KindFunction:
+			dump.Function(r.Value)
+		case rdb.KindKey:
+			dump.Key(r)
+			if _, err := dump.Write(value.Bytes()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := dump.Close(); err != nil || !changed {
+		t.Fatalf("nothing was changed: %v", err)
+	}
+	replace(t, shard, path, out.Bytes())
+}
+
+// replace stores other bytes, and has the manifest's record of them say so.
+func replace(t *testing.T, shard *manifest.Shard, path string, text []byte) {
+	t.Helper()
+	rewrite(t, path, text)
+	sum := sha256.Sum256(text)
+	shard.Dump.File.Bytes, shard.Dump.File.SHA256 = int64(len(text)), hex.EncodeToString(sum[:])
+	shard.Dump.CRC64 = fmt.Sprintf("%016x", binary.LittleEndian.Uint64(text[len(text)-8:]))
 }
 
 func rewrite(t *testing.T, path string, text []byte) {
@@ -283,7 +379,7 @@ func TestCancelledDrillLeavesNothing(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
 					var cancelled time.Time
-					report, err := Run(ctx, Options{Snapshot: source, Runtime: p.runtime, Progress: func(e progress.Event) {
+					report, err := Run(ctx, Options{Snapshot: source, Runtime: p.runtime, Replicas: AsTaken, Progress: func(e progress.Event) {
 						if e.Phase == phase && ctx.Err() == nil {
 							cancelled = time.Now()
 							cancel()
@@ -307,7 +403,7 @@ func TestDrillsAtOnce(t *testing.T) {
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				report, err := Run(t.Context(), Options{Snapshot: source, Runtime: p.runtime})
+				report, err := Run(t.Context(), Options{Snapshot: source, Runtime: p.runtime, Replicas: AsTaken})
 				if err != nil || !report.Proved {
 					t.Errorf("%+v, %v", report, err)
 				}
