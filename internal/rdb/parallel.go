@@ -238,7 +238,11 @@ func (p *pipeline) handOver() {
 func (p *pipeline) dispatch(c *chunk) {
 	c.header = p.scan.header
 	c.failed = len(c.items)
-	c.results = append(c.results[:0], make([]result, len(c.items))...)
+	if len(c.items) > cap(c.results) {
+		c.results = make([]result, cap(c.items))
+	}
+	c.results = c.results[:len(c.items)]
+	clear(c.results)
 	c.page = p.page
 	c.page.users++
 	p.queue = append(p.queue, c)
