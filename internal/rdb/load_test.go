@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -44,8 +45,10 @@ var (
 func loadDump(ctx context.Context, path, dump string) (verdict, error) {
 	ctx, cancel := context.WithTimeout(ctx, toolLimit)
 	defer cancel()
+	socket := dump + ".sock" // which a killed server leaves, among the fixtures too
+	defer os.Remove(socket)
 	command := exec.CommandContext(ctx, path, "--dir", filepath.Dir(dump), "--dbfilename", filepath.Base(dump), "--save", "",
-		"--sanitize-dump-payload", "yes", "--port", "0", "--unixsocket", filepath.Base(dump)+".sock")
+		"--sanitize-dump-payload", "yes", "--port", "0", "--unixsocket", filepath.Base(socket))
 	log, err := command.StdoutPipe()
 	if err != nil {
 		return verdict{}, err
