@@ -31,10 +31,11 @@ type CompareOptions struct {
 
 // Comparison is what comparing came to.
 type Comparison struct {
-	Slots    int    // slots that were compared
-	Keys     uint64 // keys of the snapshot that had to be in the cluster
-	Expired  uint64 // keys of the snapshot that had expired when the cluster's dumps were made
-	Unproved uint64 // of Keys: values that differ as stored and may be the same, see provable
+	Slots    int        // slots that were compared
+	Keys     uint64     // keys of the snapshot that had to be in the cluster
+	Expired  uint64     // keys of the snapshot that had expired when the cluster's dumps were made
+	Unproved uint64     // of Keys: values that differ as stored and may be the same, see provable
+	Digest   rdb.Digest // of all keys of the snapshot's dumps, expired ones too: its fingerprint
 	Findings []manifest.Finding
 	Elapsed  time.Duration
 }
@@ -147,6 +148,7 @@ func (c *comparing) result(elapsed time.Duration) *Comparison {
 	for i := range c.saved {
 		result.Keys += c.saved[i].keys
 		result.Expired += c.saved[i].expired
+		result.Digest = result.Digest.Add(c.saved[i].whole)
 	}
 	return result
 }

@@ -83,7 +83,7 @@ snapshot is drilled that has gone longest without it.
 	cmd.Flags().IntVar(&o.replicas, "replicas", drill.AsTaken, "how many replicas in all (-1: one for each shard that had any)")
 	a.addIdentityFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the throw-away cluster until Ctrl-C, to look around in it")
-	cmd.AddCommand(newDrillListCommand(a))
+	cmd.AddCommand(newDrillListCommand(a), newDrillReportCommand(a))
 	return cmd
 }
 

@@ -37,6 +37,15 @@ func TestDrillCommand(t *testing.T) {
 	if strings.Count(o.stdout, "yes") != 2 || strings.Index(o.stdout, ids[1]) > strings.Index(o.stdout, ids[0]) {
 		t.Errorf("the newest drill does not come first:\n%s", o.stdout)
 	}
+	report := drill("report", "latest").want(t, exitDone, "# Restore drill ", "**Proved.** Every one of 200 keys in 16384 slots is equal", "| snapshot | "+ids[1], "| compare | ", "any store that had it whole").stdout
+	digest := fingerprint(t, ids[1], repo...)
+	if !strings.Contains(report, "`"+digest+"`") || strings.Contains(report, "## Findings") {
+		t.Errorf("want the fingerprint %s in\n%s", digest, report)
+	}
+	older := strings.Fields(strings.Split(o.stdout, "\n")[2])[0]
+	drill("report", older).want(t, exitDone, "# Restore drill "+older, "there alone, as if the other stores were lost", "divided anew over 2 shards")
+	drill("report", "nothing").wantFailure(t, exitFailed, "no such drill: nothing")
+	drill("report").want(t, exitUsage, "takes one drill").wantOneLine(t)
 	var newest drillMessage
 	if err := json.Unmarshal([]byte(strings.SplitAfter(drill("list", "--json").want(t, exitDone).stdout, "\n")[0]), &newest); err != nil || string(newest.Snapshot) != ids[1] || !newest.Proved || len(newest.Phases) < 5 {
 		t.Errorf("%v: %+v", err, newest)

@@ -46,6 +46,9 @@ type Report struct {
 	Expired uint64 `json:"expired"` // keys of the snapshot that had expired by then
 	Slots   int    `json:"slots"`   // compared
 	Bytes   int64  `json:"bytes"`   // of the dumps restored
+	// Fingerprint is the digest of all keys of the dumps that the cluster was
+	// compared with (rdb.Digest): what was proved.
+	Fingerprint string `json:"fingerprint,omitempty"`
 
 	Proved   bool               `json:"proved"` // every key and slot is equal, nothing else was found
 	Findings []manifest.Finding `json:"findings,omitempty"`
@@ -78,7 +81,7 @@ func (r *Report) add(done *restore.Result) {
 	r.Bytes, r.Notes = done.Bytes, done.Notes
 	r.Findings = append(r.Findings, done.Findings...)
 	if c := done.Comparison; c != nil {
-		r.Slots, r.Keys, r.Expired = c.Slots, c.Keys, c.Expired
+		r.Slots, r.Keys, r.Expired, r.Fingerprint = c.Slots, c.Keys, c.Expired, c.Digest.String()
 		r.Findings = append(r.Findings, c.Findings...)
 	}
 	// Without a comparison nothing is proved, however smoothly it went.
