@@ -109,14 +109,18 @@ func writeDrillReport(to io.Writer, r *drill.Report) {
 			fmt.Fprintf(to, "| %s | %s | %s | %s |\n", f.Severity, f.Code, cell(f.Subject), cell(f.Detail))
 		}
 	}
-	fmt.Fprint(to, `
+	apart := "whose containers have no network but their own loopback"
+	if r.Runtime == drill.Process {
+		apart = "whose processes listen on their machine's loopback alone"
+	}
+	fmt.Fprintf(to, `
 ## How it was proved
 
-The snapshot was restored by the same program as in an emergency, into a cluster made for it and removed afterwards, which no
-client and no other cluster can reach. Then every slot and every key of that cluster was compared with the snapshot, by name, type,
-expiry and a digest of its value; and the snapshot's dumps with the digests that were kept of each slot when it was taken. The time
-to recover runs from the first node asked for to the last key compared.
-`)
+The snapshot was restored by the same program as in an emergency, into a cluster made for it and removed afterwards, %s.
+Then every slot and every key of that cluster was compared with the snapshot, by name, type, expiry and a digest of its value;
+and the snapshot's dumps with the digests that were kept of each slot when it was taken. The time to recover runs from the first
+node asked for to the last key compared.
+`, apart)
 	for _, note := range r.Notes {
 		fmt.Fprintf(to, "\nNote: %s\n", note)
 	}

@@ -191,14 +191,15 @@ func (a *app) printPart(s *catalog.Snapshot, o partOptions, r *part.Result) {
 			return
 		}
 		names := strings.Join(keys.Names, ", ")
-		if more := keys.Count - uint64(len(keys.Names)); more > 0 {
+		if more := keys.Count - uint64(len(keys.Names)); more > 0 && names != "" {
 			names += fmt.Sprintf(" and %s more", human.Count(more))
 		}
 		rows = append(rows, []string{"  " + name, human.Plural(keys.Count, "key"), strings.TrimSpace(what + " " + names)})
 	}
 	added, changed := "written:", map[string]string{string(part.Skip): "left as they are:", string(part.Replace): "replaced:"}[o.existing]
 	if o.diff {
-		added, changed = "would be written:", "would be "+map[string]string{string(part.Fail): "refused:", string(part.Skip): "left as they are:", string(part.Replace): "replaced:"}[o.existing]
+		added = "would be written:"
+		changed = map[string]string{string(part.Fail): "in the way (see --existing):", string(part.Skip): "would be left as they are:", string(part.Replace): "would be replaced:"}[o.existing]
 	}
 	row("missing", r.Missing, added)
 	row("different", r.Differ, changed)

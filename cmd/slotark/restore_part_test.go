@@ -32,7 +32,7 @@ func TestRestorePart(t *testing.T) {
 	do(t, node, "DEL", "user:3")
 	do(t, node, "SET", "user:4", "other")
 
-	restore(append(into, "--diff")...).want(t, exitDone, "12 keys of snapshot", "missing", `would be written: "user:3"`, "different", `would be refused: "user:4"`, "nothing was written")
+	restore(append(into, "--diff")...).want(t, exitDone, "12 keys of snapshot", "missing", `would be written: "user:3"`, "different", `in the way (see --existing): "user:4"`, "equal      10 keys  left alone\n", "nothing was written")
 	restore(into...).wantFailure(t, exitRefused, "keys are there already, and differ: 1 key, such as", "user:4", "--existing")
 	restore(append(into, "--existing", "skip")...).want(t, exitDone, `written: "user:3"`, `left as they are: "user:4"`, "restored 1 key")
 	o := restore(append(into, "--existing", "replace", "--json")...).want(t, exitDone)
