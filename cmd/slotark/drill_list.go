@@ -25,27 +25,44 @@ given whole, as its evidence was stored.
 	}
 }
 
-func runDrillList(ctx context.Context, a *app, cmd *cobra.Command) error {
+// drills are the reports of all drills of a repository, the newest first. Those
+// that cannot be read are told of.
+func (a *app) drills(ctx context.Context, cmd *cobra.Command) (*settings, []drill.Report, error) {
 	s, err := a.settings(ctx, cmd, needStores)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	repository, err := s.open(ctx)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	repository.UseCache(manifestCache())
 	records, unread, err := repository.Drills(ctx, s.named)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	rows := [][]string{{"DRILL", "SNAPSHOT", "AGE", "PROVED", "RTO", "RPO", "INTO"}}
+	var reports []drill.Report
 	for _, text := range records {
 		var r drill.Report
-		if err := json.Unmarshal(text, &r); err != nil {
+		if json.Unmarshal(text, &r) != nil {
 			unread++
 			continue
 		}
+		reports = append(reports, r)
+	}
+	if unread > 0 {
+		fmt.Fprintf(a.stderr, "slotark: warning: %s cannot be read\n", human.Plural(unread, "drill's record"))
+	}
+	return s, reports, nil
+}
+
+func runDrillList(ctx context.Context, a *app, cmd *cobra.Command) error {
+	s, reports, err := a.drills(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	rows := [][]string{{"DRILL", "SNAPSHOT", "AGE", "PROVED", "RTO", "RPO", "INTO"}}
+	for _, r := range reports {
 		if a.json {
 			a.emit(drillMessage{"drill", &r})
 			continue
@@ -67,9 +84,6 @@ func runDrillList(ctx context.Context, a *app, cmd *cobra.Command) error {
 		fmt.Fprintf(a.stdout, "no drills in %s\n", s.stores[0])
 	default:
 		fmt.Fprint(a.stdout, table(rows))
-	}
-	if unread > 0 {
-		fmt.Fprintf(a.stderr, "slotark: warning: %s cannot be read\n", human.Plural(unread, "drill's record"))
 	}
 	return nil
 }

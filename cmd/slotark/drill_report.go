@@ -2,16 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/restore/drill"
+	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/spf13/cobra"
 )
 
@@ -36,30 +37,17 @@ one, or "latest".
 }
 
 func runDrillReport(ctx context.Context, a *app, cmd *cobra.Command, ref string) error {
-	s, err := a.settings(ctx, cmd, needStores)
+	_, found, err := a.drills(ctx, cmd)
 	if err != nil {
 		return err
 	}
-	repository, err := s.open(ctx)
-	if err != nil {
-		return err
-	}
-	repository.UseCache(manifestCache())
-	records, _, err := repository.Drills(ctx, s.named)
-	if err != nil {
-		return err
-	}
-	var found []drill.Report
-	for _, text := range records {
-		var r drill.Report
-		if json.Unmarshal(text, &r) == nil && (ref == "latest" || strings.HasPrefix(string(r.ID), ref)) {
-			found = append(found, r)
-		}
+	if ref != catalog.Latest {
+		found = slices.DeleteFunc(found, func(r drill.Report) bool { return !strings.HasPrefix(string(r.ID), ref) })
 	}
 	switch {
 	case len(found) == 0:
 		return hint.Add(fmt.Errorf("no such drill: %s", ref), "see which there are: slotark drill list")
-	case len(found) > 1 && ref != "latest":
+	case len(found) > 1 && ref != catalog.Latest:
 		return hint.Add(errors.New("that is the beginning of several drills' ids"), "give more of it; see which there are: slotark drill list")
 	}
 	if a.json {

@@ -31,15 +31,11 @@ const valkeyRDB = 80
 // are left out here. With Replace the commands take the place of what is there.
 func Write(ctx context.Context, o Options, to io.Writer, format Format) (*Result, error) {
 	started := clock.Now()
-	s := newSource(&o)
-	release, err := s.claim(ctx)
+	s, release, err := begin(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	if err := s.prove(ctx); err != nil {
-		return nil, err
-	}
 	switch format {
 	case RDB:
 		err = s.writeRDB(ctx, to)

@@ -87,15 +87,11 @@ func Restore(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer l.close()
-	s := newSource(&o)
-	release, err := s.claim(ctx)
+	s, release, err := begin(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	if err := s.prove(ctx); err != nil {
-		return nil, err
-	}
 	// One pass that only compares, where that is all, or what it finds may refuse
 	// the rest.
 	if o.Compare || o.Existing == Fail {

@@ -45,11 +45,21 @@ type source struct {
 	result Result
 }
 
-func newSource(o *Options) *source {
+// begin keeps prunes away from the snapshot, until what it returns is called, and
+// proves what is to be taken out of it.
+func begin(ctx context.Context, o *Options) (s *source, release func(), err error) {
 	if o.Memory == 0 {
 		o.Memory = defaultMemory
 	}
-	return &source{Options: o, slots: o.within(), proved: map[int]storage.Named{}, all: true}
+	s = &source{Options: o, slots: o.within(), proved: map[int]storage.Named{}, all: true}
+	if release, err = s.claim(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := s.prove(ctx); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return s, release, nil
 }
 
 // claim says that the snapshot is being read, so that no prune deletes it, until
