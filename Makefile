@@ -43,7 +43,7 @@ profile: deps ## measure anew what the compiler optimises slotark for (cmd/slota
 fuzz: ## each fuzz test on FUZZTIME inputs (20000x)
 	@scripts/fuzz.sh
 
-agree: ## ask redis-check-rdb and redis-check-aof of six servers about 10000 mutations each (Debian, as root; a quarter of an hour)
+agree: ## ask redis-check-rdb and redis-check-aof of six servers about 10000 mutations each (Debian, as root; half an hour)
 	@scripts/agree.sh
 
 fixtures: deps ## make the testdata of internal/rdb and internal/aof again, by servers of six versions (Debian, as root)

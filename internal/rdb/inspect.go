@@ -22,7 +22,7 @@ const (
 
 // InspectOptions say what a dump is held against. A dump of 768 MB and two
 // million mixed keys takes half a second of one processor without Deep and
-// Digest; with them, shared among the workers, two fifths of what redis-check-rdb
+// Digest; with them, shared between two workers, a quarter of what redis-check-rdb
 // takes of one. Each worker takes a megabyte, and up to 2 MiB for a value of
 // 200,000 members.
 type InspectOptions struct {

@@ -341,6 +341,19 @@ func (p *place) damaged(t *testing.T) {
 	if len(r.Findings) != 1 || r.Findings[0].Code != "store-failed" || !strings.Contains(r.Findings[0].Detail, "store here") {
 		t.Errorf("%+v", r.Findings)
 	}
+	// Wherever the damaged copy fills the memory for values, no key is lost.
+	for _, shard := range p.snapshot.Manifest.Shards {
+		if other := p.snapshot.Object(shard.Dump.Object); other != object {
+			flip(t, filepath.Join(p.roots[0], other))
+		}
+	}
+	o = p.options("*")
+	o.Compare = true
+	for o.Memory = 1 << 10; o.Memory < 16<<20; o.Memory = o.Memory * 5 / 4 {
+		if r := p.restore(t, o); r.Selected != p.keys || r.Equal+r.Missing.Count+r.Differ.Count+r.Expired != p.keys || len(r.Findings) != 3 {
+			t.Fatalf("with %d bytes of memory: %+v", o.Memory, r)
+		}
+	}
 }
 
 // flip flips a bit near the end of a file.

@@ -102,7 +102,7 @@ func (s *source) prove(ctx context.Context) error {
 
 func (s *source) proveShard(ctx context.Context, index int, shard manifest.Shard) error {
 	var failures []error
-	before, kept, weight, all := s.result, len(s.kept), s.weight, s.all
+	before, kept, weight := s.result, len(s.kept), s.weight
 	for _, store := range s.Snapshot.Stores() {
 		err := s.read(ctx, shard, store, s.keep)
 		if err == nil {
@@ -116,7 +116,10 @@ func (s *source) proveShard(ctx context.Context, index int, shard manifest.Shard
 			return context.Cause(ctx)
 		}
 		failures = append(failures, fmt.Errorf("store %s: %w", store.Name, err))
-		s.result, s.kept, s.weight, s.all = before, s.kept[:kept], weight, all // what a damaged copy gave is forgotten
+		s.result, s.weight = before, weight // what a damaged copy gave is forgotten
+		if s.all {                          // else it filled the memory: all is read again
+			s.kept = s.kept[:kept]
+		}
 	}
 	return errors.Join(failures...)
 }
@@ -149,7 +152,7 @@ func (s *source) each(ctx context.Context, do func(*item) error) error {
 	for i, shard := range s.Snapshot.Manifest.Shards {
 		if store, ok := s.proved[i]; ok {
 			if err := s.read(ctx, shard, store, do); err != nil {
-				return fmt.Errorf("read shard %s again from store %s: %w", shard.Slots, store.Name, err)
+				return fmt.Errorf("shard %s from store %s: %w", shard.Slots, store.Name, err)
 			}
 		}
 	}
