@@ -4,6 +4,6 @@ package redisproc
 
 import "syscall"
 
-// attributes are the default ones: only Linux ties a child's life to its
-// parent's. Elsewhere a killed parent leaves its servers behind.
-func attributes(bool) *syscall.SysProcAttr { return nil }
+// attributes put the child in a process group of its own. Only Linux ties a
+// child's life to its parent's: elsewhere a killed parent leaves its servers behind.
+func attributes(bool) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -46,7 +46,8 @@ type Announce struct {
 
 const (
 	defaultTimeout = time.Minute
-	// stopLimit is how long a server may take to save and leave after SIGTERM.
+	// stopLimit is how long a server may take to save and leave after SIGTERM,
+	// and its children after SIGKILL.
 	stopLimit = 10 * time.Second
 	// portTries is how often a picked port may turn out to be taken by then.
 	portTries = 10
@@ -61,6 +62,7 @@ type Process struct {
 	command *exec.Cmd
 	output  *os.File
 	done    chan struct{} // closed once the child is reaped
+	alone   chan struct{} // closed once its own children, which save for it, have ended too
 }
 
 // errPortTaken is a server that ended because its port was in use.
@@ -129,8 +131,8 @@ func launch(ctx context.Context, o Options, port int) (*Process, error) {
 	command.Dir = o.Dir
 	command.Stdout, command.Stderr = output, output
 	command.SysProcAttr = attributes(o.Detached)
-	p := &Process{options: o, port: port, command: command, output: output, done: make(chan struct{})}
-	if err := start(command); err != nil {
+	p := &Process{options: o, port: port, command: command, output: output, done: make(chan struct{}), alone: make(chan struct{})}
+	if err := p.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", o.Binary, err), output.Close())
 	}
 	alive, died := context.WithCancel(ctx)
@@ -146,6 +148,28 @@ func launch(ctx context.Context, o Options, port int) (*Process, error) {
 		return nil, errors.Join(err, p.Kill())
 	}
 	return p, nil
+}
+
+// start starts the server with the end of a pipe that its children inherit and
+// nobody writes to: it is at its end once the last of them all has ended.
+func (p *Process) start() error {
+	life, held, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	p.command.ExtraFiles = []*os.File{held}
+	err = start(p.command)
+	_ = held.Close()
+	if err != nil {
+		_ = life.Close()
+		return err
+	}
+	go func() {
+		_, _ = life.Read(make([]byte, 1))
+		_ = life.Close()
+		close(p.alone)
+	}()
+	return nil
 }
 
 // Addr is "host:port", for clients.
@@ -174,7 +198,7 @@ func (p *Process) Access() *cluster.Access {
 
 // Stop ends the server in order: SIGTERM, upon which it saves if it has save
 // points, and after ten seconds, or when ctx is done, SIGKILL. It returns once
-// the server is gone; a server that is gone already is no error.
+// the server is gone, and its children; a server that is gone already is no error.
 func (p *Process) Stop(ctx context.Context) error {
 	if err := p.signal(syscall.SIGTERM); err != nil {
 		return errors.Join(err, p.Kill())
@@ -183,7 +207,6 @@ func (p *Process) Stop(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-p.done:
-		return nil
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -191,12 +214,30 @@ func (p *Process) Stop(ctx context.Context) error {
 }
 
 // Kill ends the server at once, as a crash would, and waits until it is gone.
+// The children that save for it end with it: left alone they go on to write into
+// its folder.
 func (p *Process) Kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	<-p.done
-	return nil
+	select {
+	case <-p.alone:
+		return nil
+	default:
+	}
+	// Some child is left, so the group's number is still the server's own.
+	if err := syscall.Kill(-p.PID(), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("end the children of server %s: %w", p.Addr(), err)
+	}
+	timer := time.NewTimer(stopLimit)
+	defer timer.Stop()
+	select {
+	case <-p.alone:
+		return nil
+	case <-timer.C:
+		return fmt.Errorf("server %s has ended, but a child of it has not after %s: look for what still writes into %s", p.Addr(), stopLimit, p.Dir())
+	}
 }
 
 func (p *Process) signal(s syscall.Signal) error {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -58,6 +59,20 @@ func ping(t *testing.T, access *cluster.Access, addr string) error {
 func isAlive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+// awaitEnd waits for the end of a process that nobody asks to end any more.
+func awaitEnd(t *testing.T, pid int) {
+	t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for range 500 {
+		if !isAlive(pid) {
+			return
+		}
+		<-ticker.C
+	}
+	t.Errorf("process %d is still there", pid)
 }
 
 func TestStartStop(t *testing.T) {
@@ -128,6 +143,49 @@ func TestStopIsBounded(t *testing.T) {
 		t.Error("it survived")
 	}
 	<-busy
+}
+
+// A child that saves for its server ends with it, and does not write into a
+// folder that somebody removes by then.
+func TestKillEndsChildren(t *testing.T) {
+	for name, end := range map[string]func(*redisproc.Process) error{
+		"killed":  (*redisproc.Process).Kill,
+		"stopped": func(p *redisproc.Process) error { return p.Stop(t.Context()) },
+		"crashed": func(p *redisproc.Process) error {
+			if err := syscall.Kill(p.PID(), syscall.SIGKILL); err != nil {
+				return err
+			}
+			<-p.Done()
+			return p.Kill()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, redisproc.Options{Args: []string{"--save", "", "--rdb-key-save-delay", "60000000"}})
+			node := p.Access().Open(p.Addr())
+			defer func() { _ = node.Close() }()
+			for _, command := range [][]any{{"SET", "a", 1}, {"SET", "b", 2}, {"BGSAVE"}} {
+				if _, err := node.Do(t.Context(), command...); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", p.PID())
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			child, err := strconv.Atoi(strings.TrimSpace(string(text)))
+			if err != nil || !isAlive(child) {
+				t.Fatalf("no child saves: %q, %v", text, err)
+			}
+			if err := end(p); err != nil {
+				t.Error(err)
+			}
+			if err := os.RemoveAll(p.Dir()); err != nil {
+				t.Error(err)
+			}
+			awaitEnd(t, child) // it has closed its files by now, which is a moment before its end
+		})
+	}
 }
 
 func TestStartFails(t *testing.T) {
@@ -268,15 +326,7 @@ func TestKilledParent(t *testing.T) {
 				return
 			}
 			defer func() { _ = server.Kill() }()
-			ticker := time.NewTicker(10 * time.Millisecond)
-			defer ticker.Stop()
-			for range 500 {
-				if !isAlive(pid) {
-					return
-				}
-				<-ticker.C
-			}
-			t.Error("the server outlived its parent")
+			awaitEnd(t, pid)
 		})
 	}
 }
