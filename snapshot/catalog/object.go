@@ -24,7 +24,11 @@ func (s *Snapshot) Open(ctx context.Context, file manifest.File) (io.ReadCloser,
 	if err := s.Unlocked(); err != nil {
 		return nil, err
 	}
-	body, err := s.OpenStored(ctx, file.Object)
+	return s.metered(func(stored opener) (io.ReadCloser, error) { return s.open(ctx, stored, file) })
+}
+
+func (s *Snapshot) open(ctx context.Context, openStored opener, file manifest.File) (io.ReadCloser, error) {
+	body, err := openStored(ctx, file.Object)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +42,39 @@ func (s *Snapshot) Open(ctx context.Context, file manifest.File) (io.ReadCloser,
 	}
 	return &unsealed{newChecked(plain, file.Object, "what it holds: ", file.Plain), stored}, nil
 }
+
+// OpenUnsummed is Open for who proves in another way what it reads of an object, and may
+// not read it to its end: neither SHA-256 is held against the manifest's. What is
+// encrypted is authenticated all the same, piece by piece.
+func (s *Snapshot) OpenUnsummed(ctx context.Context, file manifest.File) (io.ReadCloser, error) {
+	if err := s.Unlocked(); err != nil {
+		return nil, err
+	}
+	return s.metered(func(stored opener) (io.ReadCloser, error) { return s.openUnsummed(ctx, stored, file) })
+}
+
+func (s *Snapshot) openUnsummed(ctx context.Context, openStored opener, file manifest.File) (io.ReadCloser, error) {
+	body, err := openStored(ctx, file.Object)
+	if err != nil {
+		return nil, err
+	}
+	if !s.Manifest.Seal.Lock().Sealed() {
+		return body, nil
+	}
+	plain, err := s.Unseal(body)
+	if err != nil {
+		return nil, errors.Join(damaged(file.Object, err), body.Close())
+	}
+	return &unsummed{plain, body}, nil
+}
+
+// unsummed is an object's content over its stored bytes.
+type unsummed struct {
+	io.ReadCloser
+	stored io.Closer
+}
+
+func (u *unsummed) Close() error { return errors.Join(u.ReadCloser.Close(), u.stored.Close()) }
 
 // unsealed is an object's content over its stored bytes.
 type unsealed struct {

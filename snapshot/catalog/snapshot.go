@@ -25,6 +25,7 @@ type Snapshot struct {
 	Presence []Presence // one for each store of the repository, the primary first
 	stores   []storage.Named
 	keys     *seal.Identities
+	meter    *Meter // nil: nobody wants to know
 }
 
 // Stores returns the stores that have the snapshot, the primary first.
@@ -41,7 +42,7 @@ func (s *Snapshot) Stores() []storage.Named {
 // In returns the snapshot as one store alone has it: what is opened then comes
 // from there and from nowhere else.
 func (s *Snapshot) In(store storage.Named) *Snapshot {
-	return &Snapshot{Manifest: s.Manifest, Presence: []Presence{{Store: store.Name, Present: true}}, stores: []storage.Named{store}, keys: s.keys}
+	return &Snapshot{Manifest: s.Manifest, Presence: []Presence{{Store: store.Name, Present: true}}, stores: []storage.Named{store}, keys: s.keys, meter: s.meter}
 }
 
 // Object returns the full name of one of the snapshot's objects.

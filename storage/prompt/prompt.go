@@ -82,13 +82,24 @@ func within[T any](ctx context.Context, s *Store, ask func(context.Context) (T, 
 
 // Open implements [storage.Store].
 func (s *Store) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	return s.open(ctx, name, func(ctx context.Context) (io.ReadCloser, error) { return s.Store.Open(ctx, name) })
+}
+
+// OpenAt implements [storage.RangeOpener] as far as the inner store does.
+func (s *Store) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	return s.open(ctx, name, func(ctx context.Context) (io.ReadCloser, error) {
+		return storage.OpenAt(ctx, s.Store, name, offset, length)
+	})
+}
+
+func (s *Store) open(ctx context.Context, name string, ask func(context.Context) (io.ReadCloser, error)) (io.ReadCloser, error) {
 	w, err := s.begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
 	var body io.ReadCloser
 	err = w.wait(func() (err error) {
-		body, err = s.Store.Open(w.ctx, name)
+		body, err = ask(w.ctx)
 		return err
 	}, func() {
 		if body != nil { // nobody reads it any more

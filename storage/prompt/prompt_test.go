@@ -79,6 +79,13 @@ func (h *hanging) Open(ctx context.Context, name string) (io.ReadCloser, error) 
 	return &hangingBody{body, h, ctx}, nil
 }
 
+func (h *hanging) OpenAt(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	if err := h.hang(ctx); err != nil {
+		return nil, err
+	}
+	return h.Memory.OpenAt(ctx, name, offset, length)
+}
+
 type hangingBody struct {
 	io.ReadCloser
 	store *hanging
@@ -120,6 +127,10 @@ func (h *hanging) List(ctx context.Context, prefix string) iter.Seq2[storage.Obj
 func TestSilentStoreIsGivenUp(t *testing.T) {
 	for name, ask := range map[string]func(context.Context, storage.Store) error{
 		"Open": func(ctx context.Context, s storage.Store) error { _, err := s.Open(ctx, "a"); return err },
+		"OpenAt": func(ctx context.Context, s storage.Store) error {
+			_, err := storage.OpenAt(ctx, s, "a", 0, 1)
+			return err
+		},
 		"Stat": func(ctx context.Context, s storage.Store) error { _, err := s.Stat(ctx, "a"); return err },
 		"List": func(ctx context.Context, s storage.Store) (err error) {
 			for _, err = range s.List(ctx, "") {

@@ -97,13 +97,24 @@ func (s *Sealer) stages(out io.Writer) ([]io.WriteCloser, error) {
 		stages = []io.WriteCloser{encrypted}
 	}
 	if s.compressor != nil {
-		compressed, err := zstd.NewWriter(stages[0], s.compressor...)
+		compressed, err := s.compressed(stages[0])
 		if err != nil {
 			return nil, fmt.Errorf("compress: %w", err)
 		}
 		stages = append([]io.WriteCloser{compressed}, stages...)
 	}
 	return stages, nil
+}
+
+func (s *Sealer) compressed(out io.Writer) (io.WriteCloser, error) {
+	if s.frames == 0 {
+		return zstd.NewWriter(out, s.compressor...)
+	}
+	encoder, err := zstd.NewWriter(nil, s.compressor...)
+	if err != nil {
+		return nil, err
+	}
+	return newFrameWriter(out, encoder, s.frames), nil
 }
 
 // unended is a writer that nothing is to be written to at its end.

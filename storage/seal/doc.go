@@ -7,5 +7,10 @@
 // gives its end only when the source gave its own. Both stream, in memory that
 // does not depend on the size of the object.
 //
+// With a small window, as the fastest level has, an object is compressed in frames of a
+// megabyte, with a table of them behind (table.go): they are opened side by side, and
+// OpenParts opens any place without what stands before it. With a larger window an object
+// is one stream.
+//
 // Anything sealed here opens with the programs `age` and `zstd` alone.
 package seal

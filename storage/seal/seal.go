@@ -49,9 +49,9 @@ const (
 	// places seldom reaches further back. All that a worker touches stays in the
 	// processor's own cache.
 	fastestWindow = 256 << 10
-	// partWindow is the largest window of which two workers compress parts, and do
-	// not share each block: the parts are held in memory.
-	partWindow = 512 << 10
+	// frameWindow is the largest window with which an object is compressed in frames.
+	// Each of them begins without one.
+	frameWindow = frameBytes / 2
 )
 
 var levels = map[string]zstd.EncoderLevel{
@@ -99,8 +99,9 @@ type Options struct {
 	// Sealing takes about two windows of memory, opening one.
 	Window int64
 	// Workers is how many processors one object may occupy. 0 is two. With windows
-	// up to 512 KiB they compress parts of four windows side by side, and hold
-	// about five parts in memory, before and behind; more than two always do.
+	// up to 512 KiB each compresses a frame of 1 MiB, which opens by itself: side by
+	// side with others too, and without those before it ([OpenParts]). With larger ones
+	// more than two compress parts of four windows side by side.
 	Workers    int
 	Recipients []Recipient // none: no encryption
 }
@@ -109,6 +110,7 @@ type Options struct {
 type Sealer struct {
 	lock       Lock
 	compressor []zstd.EOption
+	frames     int // how many are compressed side by side; 0: the object is one stream
 	recipients []age.Recipient
 }
 
@@ -131,7 +133,15 @@ func New(o Options) (*Sealer, error) {
 	}
 	if o.Compression == Zstd {
 		s.lock.Compression = Zstd
-		s.compressor = o.compressor(level)
+		window := o.Window
+		if window == 0 && level == zstd.SpeedFastest {
+			window = fastestWindow
+		}
+		s.compressor = o.compressor(level, window)
+		if window != 0 && window <= frameWindow {
+			s.frames = o.workers()
+			s.compressor = append(s.compressor, zstd.WithSingleSegment(true)) // its header says how much is in it
+		}
 	}
 	for _, r := range o.Recipients {
 		if slices.Contains(s.lock.Recipients, r.text) {
@@ -152,19 +162,14 @@ func New(o Options) (*Sealer, error) {
 
 // compressor is how the encoder is set up. The window comes before the level: a
 // level that finds none halves the blocks, and each block has its own tables.
-func (o Options) compressor(level zstd.EncoderLevel) []zstd.EOption {
+func (o Options) compressor(level zstd.EncoderLevel, window int64) []zstd.EOption {
 	var options []zstd.EOption
-	window := o.Window
-	if window == 0 && level == zstd.SpeedFastest {
-		window = fastestWindow
-	}
 	if window != 0 {
 		options = append(options, zstd.WithWindowSize(int(window)))
 	}
 	workers := o.workers()
-	inParts := workers > pipelined || workers == pipelined && window != 0 && window <= partWindow
 	return append(options, zstd.WithEncoderLevel(level), zstd.WithZeroFrames(true),
-		zstd.WithEncoderConcurrency(workers), zstd.WithConcurrentBlocks(inParts))
+		zstd.WithEncoderConcurrency(workers), zstd.WithConcurrentBlocks(workers > pipelined))
 }
 
 func (o Options) workers() int {

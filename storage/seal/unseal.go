@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -30,12 +31,8 @@ func Unseal(src io.Reader, l Lock, keys *Identities) (io.ReadCloser, error) {
 		plain = &watched{decrypted, u}
 	}
 	if l.Compression == Zstd {
-		decoder, err := zstd.NewReader(plain, zstd.WithDecoderMaxWindow(MaxWindow), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderConcurrency(pipelined), zstd.WithDecodeBuffersBelow(0))
-		if err != nil {
-			return nil, u.explain(err)
-		}
-		u.decoder, plain = decoder, decoder
+		u.decompressed.src = bufio.NewReaderSize(plain, readBytes)
+		plain = &u.decompressed
 	}
 	u.plain, u.lock = plain, l
 	return u, nil
@@ -43,10 +40,10 @@ func Unseal(src io.Reader, l Lock, keys *Identities) (io.ReadCloser, error) {
 
 // unsealed is an object on its way back.
 type unsealed struct {
-	src     io.Reader
-	plain   io.Reader
-	lock    Lock
-	decoder *zstd.Decoder
+	src          io.Reader
+	plain        io.Reader
+	lock         Lock
+	decompressed decompressed
 
 	read    atomic.Int64 // sealed bytes so far: the decoder reads ahead
 	failure atomic.Value // failed: the error by which src ended
@@ -104,11 +101,47 @@ func (u *unsealed) Read(p []byte) (int, error) {
 }
 
 // Close frees what reading took.
-func (u *unsealed) Close() error {
-	if u.decoder != nil {
-		u.decoder.Close()
+func (u *unsealed) Close() error { return u.decompressed.Close() }
+
+// decompressed is what compressed bytes hold. Their first frame says how they were
+// compressed.
+type decompressed struct {
+	src *bufio.Reader
+	io.ReadCloser
+}
+
+func (d *decompressed) Read(p []byte) (int, error) {
+	if d.ReadCloser == nil {
+		header, err := peekHeader(d.src)
+		if err != nil {
+			return 0, err
+		}
+		if err := d.begin(header); err != nil {
+			return 0, err
+		}
 	}
+	return d.ReadCloser.Read(p)
+}
+
+func (d *decompressed) begin(header *zstd.Header) error {
+	if framed(header) {
+		d.ReadCloser = newFrameReader(d.src)
+		return nil
+	}
+	stream, err := zstd.NewReader(d.src, zstd.WithDecoderMaxWindow(MaxWindow), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderConcurrency(pipelined), zstd.WithDecodeBuffersBelow(0))
+	if err != nil {
+		return err
+	}
+	d.ReadCloser = stream.IOReadCloser()
 	return nil
+}
+
+func (d *decompressed) Close() error {
+	if d.ReadCloser == nil {
+		return nil
+	}
+	return d.ReadCloser.Close()
 }
 
 // explain turns what a stage says into what it means: the source's own error,
