@@ -62,6 +62,7 @@ type Record struct {
 	Args          [][]byte
 	DB            int  // database it runs in; of a SELECT the one selected
 	Slot          int  // of its first key; -1 where it has none or it is not known
+	SlotsDiffer   bool // its keys are of several slots
 	InTransaction bool // between a MULTI and its EXEC, these included
 
 	UnixTime int64  // seconds, of a KindTimestamp
@@ -343,6 +344,7 @@ func (r *Reader) addKey(size int64) bool {
 	if r.rec.Slot < 0 {
 		r.rec.Slot = n
 	}
+	r.rec.SlotsDiffer = r.rec.SlotsDiffer || n != r.rec.Slot
 	return true
 }
 

@@ -148,7 +148,7 @@ func (p *manifestParser) add(piece []byte) *Damage {
 	if text == "" {
 		return wrong(CodeManifestLine, "the line is blank")
 	}
-	fields, ok := splitArgs(text)
+	fields, ok := SplitArgs(text)
 	if !ok {
 		return wrong(CodeManifest, "%s has quotes that do not fit together", quote(text))
 	}

@@ -25,7 +25,7 @@ func (r *Reader) quickCommand() bool {
 		args = append(args, b[p:p+size:p+size])
 	}
 	p += size + 2
-	firstSlot, cursor := -1, c.keys.cursor(int64(argc))
+	firstSlot, differ, cursor := -1, false, c.keys.cursor(int64(argc))
 	for i := 1; i < argc; i++ {
 		if size, p = header(b, p, '$'); p == 0 || !endsAt(b, p+size) {
 			return false
@@ -37,6 +37,7 @@ func (r *Reader) quickCommand() bool {
 			if firstSlot < 0 {
 				firstSlot = n
 			}
+			differ = differ || n != firstSlot
 			cursor.advance()
 		}
 		if i < r.keep {
@@ -49,7 +50,7 @@ func (r *Reader) quickCommand() bool {
 	r.command = c
 	r.rec = Record{
 		Kind: KindCommand, Name: seen.name[:seen.length], Known: c != unknown, Argc: int64(argc), Args: args,
-		DB: r.db, Slot: firstSlot, InTransaction: r.inMulti,
+		DB: r.db, Slot: firstSlot, SlotsDiffer: differ, InTransaction: r.inMulti,
 	}
 	if c == unknown {
 		r.unplaced++

@@ -8,10 +8,11 @@ import (
 // blanks are what isspace knows.
 const blanks = " \t\n\v\f\r"
 
-// splitArgs parts a line as sdssplitargs does. Words are parted by blanks; a
+// SplitArgs parts a line as sdssplitargs does; ok is false where its quotes do not
+// fit together. Words are parted by blanks; a
 // word may hold parts in double quotes, with escapes, or in single quotes. A
 // closing quote ends its word and must be followed by a blank or by nothing.
-func splitArgs(line string) (words []string, ok bool) {
+func SplitArgs(line string) (words []string, ok bool) {
 	for {
 		line = strings.TrimLeft(line, blanks)
 		if line == "" {

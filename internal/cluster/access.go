@@ -20,6 +20,10 @@ type Access struct {
 	TLS      *tls.Config
 	NAT      NAT
 	Timeout  time.Duration // for a dial and for each command; 0 is 5 seconds
+
+	// Connect connects to the node that announces addr, where there is a nearer way to
+	// it than TCP to the address that NAT gives. It ends with ctx. nil: there is none.
+	Connect func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 const defaultTimeout = 5 * time.Second
@@ -76,11 +80,28 @@ func (a *Access) Dial(ctx context.Context, addr string) (net.Conn, *bufio.Reader
 	return conn, bufio.NewReaderSize(conn, 64<<10), nil
 }
 
+// Accepts tells whether somebody takes connections at addr, within the timeout. A
+// server that hangs does, by its kernel, and answers nothing.
+func (a *Access) Accepts(ctx context.Context, addr string) bool {
+	limited, cancel := context.WithTimeout(ctx, a.timeout())
+	defer cancel()
+	conn, err := a.reach(limited, addr)
+	return err == nil && conn.Close() == nil
+}
+
+// reach connects, and says nothing yet.
+func (a *Access) reach(ctx context.Context, addr string) (net.Conn, error) {
+	if a.Connect != nil {
+		return a.Connect(ctx, addr)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", a.NAT.reach(addr))
+}
+
 // connect dials, shakes hands and authenticates within the timeout.
 func (a *Access) connect(ctx context.Context, addr string) (net.Conn, error) {
 	limited, cancel := context.WithTimeout(ctx, a.timeout())
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(limited, "tcp", a.NAT.reach(addr))
+	conn, err := a.reach(limited, addr)
 	if err != nil {
 		return nil, a.explainDial(ctx, addr, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,28 @@ func TestNodeErrors(t *testing.T) {
 	}
 }
 
+// late is a context whose timer runs after its deadline, as on a machine that is busy.
+type late struct {
+	context.Context
+	deadline time.Time
+}
+
+func (l late) Deadline() (time.Time, bool) { return l.deadline, true }
+
+// A command that its connection's deadline ends leaves a context that is over: who asks
+// for its cause finds it.
+func TestDeadlineIsTheContexts(t *testing.T) {
+	node := (&cluster.Access{}).Open(silent(t))
+	defer func() { _ = node.Close() }()
+	const limit, delay = 100 * time.Millisecond, 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), limit+delay)
+	defer cancel()
+	_, err := node.Do(late{ctx, time.Now().Add(limit)}, "PING")
+	if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, cluster.ErrUnreachable) || ctx.Err() == nil {
+		t.Errorf("got %v, and the context has ended by %v", err, ctx.Err())
+	}
+}
+
 // A password against a server that has none is refused in words of their own.
 func TestPasswordNotWanted(t *testing.T) {
 	server := standalone(t, redisproc.Options{})
@@ -175,6 +198,42 @@ func TestNodeCommands(t *testing.T) {
 	if !cluster.IsCode(err, "WRONGTYPE") || replies[0] != "bar" || replies[2] != "bar" {
 		t.Errorf("got %v, %v", replies, err)
 	}
+}
+
+// TestConnect: a node is reached by the way that is given, whatever its address.
+func TestConnect(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "socket")
+	standalone(t, redisproc.Options{Password: password, Args: []string{"--unixsocket", socket}})
+	const announced = "192.0.2.1:6379" // leads nowhere (RFC 5737)
+	access := &cluster.Access{Password: password, NAT: cluster.NAT{announced: closedPort(t)},
+		Connect: func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr != announced {
+				return nil, errors.New("there is no such node")
+			}
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}}
+	node := access.Open(announced)
+	defer func() { _ = node.Close() }()
+	if err := node.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	conn, reader, err := access.Dial(t.Context(), announced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write(cluster.AppendCommand(nil, "PING")); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := cluster.ReadReply(reader); reply != "PONG" {
+		t.Errorf("PING is answered with %v, %v", reply, err)
+	}
+	if !access.Accepts(t.Context(), announced) || access.Accepts(t.Context(), "192.0.2.2:6379") {
+		t.Error("who accepts connections is not who can be reached")
+	}
+	other := access.Open("192.0.2.2:6379")
+	defer func() { _ = other.Close() }()
+	checkError(t, other.Ping(t.Context()), cluster.ErrUnreachable, "192.0.2.2:6379: there is no such node")
 }
 
 // A cancelled context ends a read that would otherwise block for ever.

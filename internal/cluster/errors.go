@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/hint"
 )
 
@@ -75,9 +76,24 @@ func IsCode(err error, code string) bool {
 	return errors.As(err, &refused) && refused.Code() == code
 }
 
+// Unanswered tells whether err is a question to which a node gave no answer within
+// [Access.Timeout], though nobody refused the connection: it may be busy with a fork, or
+// the machine with others, and answer the next one. Whether it has done what it
+// was told is not known.
+func Unanswered(err error) bool {
+	return errors.Is(err, ErrUnreachable) && timedOut(err)
+}
+
+// timedOut tells a limit of the network that passed.
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // where names a node, and the address dialed for it where that is another.
 func (a *Access) where(addr string) string {
-	if to := a.NAT.reach(addr); to != addr {
+	if to := a.NAT.reach(addr); to != addr && a.Connect == nil {
 		return addr + " (through " + to + ")"
 	}
 	return addr
@@ -131,17 +147,19 @@ func (a *Access) explainTLS(addr string, err error) error {
 // explain turns the failure of a command into one line; nil and "no value"
 // are no failure.
 func (a *Access) explain(ctx context.Context, addr, command string, err error) error {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return nil
+	}
+	over := overdue(ctx)
 	var dial *dialFailure
 	var reply redis.Error
 	switch {
-	case err == nil, errors.Is(err, redis.Nil):
-		return nil
 	case errors.As(err, &dial):
 		return dial.err // says all there is to say
 	case errors.As(err, &reply):
 		return a.explainReply(addr, command, ServerError(reply.Error()))
-	case ctx.Err() != nil:
-		return fmt.Errorf("run %s on %s: %w", command, a.where(addr), ctx.Err())
+	case over != nil:
+		return fmt.Errorf("run %s on %s: %w", command, a.where(addr), over)
 	}
 	advice := hintReach
 	switch {
@@ -153,6 +171,16 @@ func (a *Access) explain(ctx context.Context, addr, command string, err error) e
 		advice = hintMaybeCert
 	}
 	return hint.Add(&nodeError{fmt.Sprintf("run %s on %s: %s", command, a.where(addr), a.plainWords(err)), ErrUnreachable, err}, advice)
+}
+
+// overdue tells whether a context is over, and how. The connection that bears its
+// deadline may be ended by it a moment before the context's own timer runs: whoever
+// asks for the context's cause next has to find it.
+func overdue(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !clock.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 // explainReply turns an error reply into one line. A server repeats arguments
@@ -183,12 +211,10 @@ func (a *Access) explainReply(addr, command string, reply ServerError) error {
 // plainWords is an error of the network without Go's own decoration.
 func (a *Access) plainWords(err error) string {
 	var dns *net.DNSError
-	var timeout net.Error
 	switch {
 	case errors.As(err, &dns):
 		return "the name " + dns.Name + " cannot be resolved"
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),
-		errors.As(err, &timeout) && timeout.Timeout():
+	case timedOut(err):
 		return fmt.Sprintf("no answer within %s", a.timeout())
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"

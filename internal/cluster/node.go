@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -178,8 +179,15 @@ func (n *Node) Time(ctx context.Context) (time.Time, error) {
 }
 
 // CountKeysInSlots asks the node how many keys it holds in each slot, in the
-// order of slots. A node counts what it holds, whoever owns the slot.
+// order of slots. A node counts what it holds, whoever owns the slot. Where there
+// are several databases in cluster mode (Valkey 9) it counts those of the first.
 func (n *Node) CountKeysInSlots(ctx context.Context, slots []int) ([]int64, error) {
+	return n.CountKeysInSlotsOf(ctx, 0, slots)
+}
+
+// CountKeysInSlotsOf is [Node.CountKeysInSlots] of one database. Of another than the
+// first it needs the right +select.
+func (n *Node) CountKeysInSlotsOf(ctx context.Context, db int, slots []int) ([]int64, error) {
 	counts := make([]int64, 0, len(slots))
 	for len(slots) > 0 {
 		batch := slots[:min(countBatch, len(slots))]
@@ -188,9 +196,15 @@ func (n *Node) CountKeysInSlots(ctx context.Context, slots []int) ([]int64, erro
 		for i, s := range batch {
 			commands[i] = []any{"CLUSTER", "COUNTKEYSINSLOT", s}
 		}
+		if db > 0 { // and back: the connection goes to others
+			commands = slices.Concat([][]any{{"SELECT", db}}, commands, [][]any{{"SELECT", 0}})
+		}
 		replies, err := n.Pipeline(ctx, commands)
 		if err != nil {
 			return nil, err
+		}
+		if db > 0 {
+			replies = replies[1 : len(replies)-1]
 		}
 		for i, reply := range replies {
 			count, ok := reply.(int64)

@@ -47,9 +47,11 @@ const (
 	// deadlineEvery is after how many replies the limit starts anew: a
 	// deadline per reply would cost more than the reply.
 	deadlineEvery = 256
-	// library is one small function library, for functions are part of a dump.
+	// library is one small function library, for functions are part of a dump. The
+	// second one says that it writes nothing, so a drill may call it.
 	library = "#!lua name=slotark_demo\n" +
-		"redis.register_function('slotark_demo_sum', function(keys, args) return tonumber(args[1]) + tonumber(args[2]) end)\n"
+		"redis.register_function('slotark_demo_sum', function(keys, args) return tonumber(args[1]) + tonumber(args[2]) end)\n" +
+		"redis.register_function{function_name='slotark_demo_count', callback=function() return redis.call('DBSIZE') end, flags={'no-writes'}}\n"
 )
 
 // Load writes the keys straight to the primaries that own their slots, each

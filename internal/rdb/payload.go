@@ -1,9 +1,11 @@
 package rdb
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // ErrPayload is returned for what is not as DUMP makes it.
@@ -77,4 +79,36 @@ func (p *Payloads) Digest(rec *Record, payload []byte) error {
 		return fmt.Errorf("%w: the value ends before it does, by %d bytes", ErrPayload, end-p.in.pos)
 	}
 	return nil
+}
+
+// Libraries reads what FUNCTION DUMP gives: the code of each library. It is what a
+// dump holds of them, in records of their own, and then as much as stands behind
+// any payload (functions.c, functionDumpCommand).
+func Libraries(payload []byte) ([][]byte, error) {
+	end := len(payload) - payloadTail
+	if end < 0 {
+		return nil, fmt.Errorf("%w: %d bytes hold no libraries", ErrPayload, len(payload))
+	}
+	tail := payload[end:]
+	if stored, computed := binary.LittleEndian.Uint64(tail[2:]), UpdateCRC64(0, payload[:end+2]); stored != 0 && stored != computed {
+		return nil, fmt.Errorf("%w: it says CRC64 %016x, its bytes give %016x", ErrPayload, stored, computed)
+	}
+	header := Header{Engine: "redis", Version: int(binary.LittleEndian.Uint16(tail))}
+	if header.Version >= minValkeyVersion {
+		header.Engine = "valkey"
+	}
+	dump := append([]byte(header.magic()), payload[:end]...)
+	dump = append(append(dump, opEOF), make([]byte, 8)...) // its own sum is proved
+	var code [][]byte
+	for r := NewReader(bytes.NewReader(dump), Options{Size: int64(len(dump))}); ; {
+		rec, err := r.Next()
+		switch {
+		case err == io.EOF:
+			return code, nil
+		case err != nil:
+			return nil, err
+		case rec.Kind == KindFunction:
+			code = append(code, bytes.Clone(rec.Value))
+		}
+	}
 }

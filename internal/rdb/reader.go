@@ -193,9 +193,12 @@ func (r *Reader) next() error {
 	}
 }
 
+// HeaderBytes is how many bytes of a dump stand before its first record: the magic.
+const HeaderBytes = 9
+
 // readHeader reads "REDIS" and four digits, or "VALKEY" and three.
 func (r *Reader) readHeader() error {
-	raw, err := r.in.fixed(9)
+	raw, err := r.in.fixed(HeaderBytes)
 	if err != nil {
 		return err
 	}

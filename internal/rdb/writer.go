@@ -35,12 +35,16 @@ func (s *summing) Write(p []byte) (int, error) {
 func NewWriter(to io.Writer, h Header) *Writer {
 	sum := &summing{to: to}
 	w := &Writer{buf: bufio.NewWriterSize(sum, writeBuffer), sum: sum, db: -1}
-	magic := fmt.Sprintf("REDIS%04d", h.Version)
-	if h.valkey() {
-		magic = fmt.Sprintf("VALKEY%03d", h.Version)
-	}
-	_, _ = w.buf.WriteString(magic) // a bufio.Writer keeps its first error
+	_, _ = w.buf.WriteString(h.magic()) // a bufio.Writer keeps its first error
 	return w
+}
+
+// magic is what a dump begins with.
+func (h Header) magic() string {
+	if h.valkey() {
+		return fmt.Sprintf("VALKEY%03d", h.Version)
+	}
+	return fmt.Sprintf("REDIS%04d", h.Version)
 }
 
 // Aux writes a named fact.
@@ -57,15 +61,30 @@ func (w *Writer) Function(code []byte) {
 	w.string(code)
 }
 
+// Counts begins a database with how many keys are to come, and how many of them
+// expire, as servers do. It is a hint, by which a server makes its tables large
+// enough at once: it may be wrong, but one that is far too high costs memory.
+func (w *Writer) Counts(db int, keys, expiring uint64) {
+	w.choose(db)
+	_ = w.buf.WriteByte(opResizeDB)
+	w.length(keys)
+	w.length(expiring)
+}
+
+// choose has what follows belong to a database.
+func (w *Writer) choose(db int) {
+	if db != w.db {
+		_ = w.buf.WriteByte(opSelectDB)
+		w.length(uint64(db))
+		w.db = db
+	}
+}
+
 // Key writes everything of a key up to its value, whose bytes, as
 // [Options.Capture] got them, are written next, by Write. The key is a
 // [Record.Portable] one.
 func (w *Writer) Key(r *Record) {
-	if r.DB != w.db {
-		_ = w.buf.WriteByte(opSelectDB)
-		w.length(uint64(r.DB))
-		w.db = r.DB
-	}
+	w.choose(r.DB)
 	if r.HasExpiry {
 		_ = w.buf.WriteByte(opExpireMS)
 		_, _ = w.buf.Write(binary.LittleEndian.AppendUint64(w.buf.AvailableBuffer(), uint64(r.ExpireAt)))

@@ -34,6 +34,8 @@ func rewrite(t *testing.T, dump []byte) []byte {
 			t.Fatal(err)
 		case rec.Kind == rdb.KindFunction:
 			w.Function(rec.Value)
+		case rec.Kind == rdb.KindResizeDB:
+			w.Counts(rec.DB, rec.Keys, rec.Expiring)
 		case rec.Kind == rdb.KindKey:
 			w.Key(rec)
 			if _, err := w.Write(value.Bytes()); err != nil {

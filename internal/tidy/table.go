@@ -13,17 +13,19 @@ var layers = map[string]int{
 	"internal/server": 280,
 	"internal/config": 270, // the settings of everything below, so it may name it
 
-	"scheduler":          250,
-	"restore/drill":      240,
-	"internal/agent":     235, // runs a capture, and will seed, beside a node
-	"restore":            230,
-	"restore/part":       230,
-	"verify":             220,
-	"snapshot":           210,
-	"snapshot/collect":   200,
-	"snapshot/settings":  196, // asks nodes, and puts nothing
-	"snapshot/preflight": 195,
-	"snapshot/catalog":   190,
+	"scheduler":           250,
+	"restore/drill":       240,
+	"restore/drill/probe": 238, // asks what was restored
+	"internal/agent":      235, // runs a capture, and a restore, beside a node
+	"restore/host":        235,
+	"restore":             230,
+	"restore/part":        230,
+	"verify":              220,
+	"snapshot":            210,
+	"snapshot/collect":    200,
+	"snapshot/settings":   196, // asks nodes, and puts nothing
+	"snapshot/preflight":  195,
+	"snapshot/catalog":    190,
 
 	"snapshot/manifest": 180,
 

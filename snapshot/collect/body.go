@@ -72,7 +72,8 @@ func (s *sized) Read(p []byte) (int, error) {
 type marked struct {
 	from    io.Reader
 	mark    []byte
-	buf     []byte // what was read; buf[start:] is not given out yet
+	skips   [256]uint8 // see index
+	buf     []byte     // what was read; buf[start:] is not given out yet
 	start   int
 	ready   int // how much of buf[start:] certainly is dump, not the mark's beginning
 	ended   bool
@@ -80,7 +81,29 @@ type marked struct {
 }
 
 func newMarked(from io.Reader, mark string) *marked {
-	return &marked{from: from, mark: []byte(mark), buf: make([]byte, 0, 256<<10)}
+	m := &marked{from: from, mark: []byte(mark), buf: make([]byte, 0, 256<<10)}
+	for i := range m.skips {
+		m.skips[i] = uint8(len(mark))
+	}
+	for i := range len(mark) - 1 {
+		m.skips[mark[i]] = uint8(len(mark) - 1 - i)
+	}
+	return m
+}
+
+// index is where the mark stands in the buffer, or -1 (Horspool's algorithm). All of a
+// dump is searched, of which most bytes can be no part of a mark: wherever one stands at
+// the place of the mark's last byte, none of the 39 before is looked at. bytes.Index looks
+// at each for the first one, a digit, of which data is full: BenchmarkMarkedDump.
+func (m *marked) index() int {
+	for last := len(m.mark) - 1; last < len(m.buf); {
+		b := m.buf[last]
+		if first := last - len(m.mark) + 1; b == m.mark[len(m.mark)-1] && bytes.Equal(m.buf[first:last+1], m.mark) {
+			return first
+		}
+		last += int(m.skips[b])
+	}
+	return -1
 }
 
 func (m *marked) Read(p []byte) (int, error) {
@@ -107,7 +130,7 @@ func (m *marked) fill() {
 	n, err := m.from.Read(m.buf[kept:cap(m.buf)])
 	m.buf, m.start = m.buf[:kept+n], 0
 	m.failure = err
-	if at := bytes.Index(m.buf, m.mark); at >= 0 {
+	if at := m.index(); at >= 0 {
 		m.ready, m.ended = at, true
 		return
 	}

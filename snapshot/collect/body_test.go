@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -233,4 +234,30 @@ func TestLine(t *testing.T) {
 	if _, err := arriving(t, endless).line(); err == nil || !strings.Contains(err.Error(), "a line of over") {
 		t.Errorf("a line without end: %v", err)
 	}
+}
+
+// BenchmarkMarkedDump searches data with as many digits as keys and values have, beside
+// what bytes.Index takes.
+func BenchmarkMarkedDump(b *testing.B) {
+	var dump []byte
+	for i := range 1 << 20 {
+		dump = fmt.Appendf(dump, "user:%d\x00 name-%x", i, i*i)
+	}
+	dump = append(dump, testMark...)
+	b.Run("marked", func(b *testing.B) {
+		b.SetBytes(int64(len(dump)))
+		for b.Loop() {
+			if n, err := io.Copy(io.Discard, newMarked(bytes.NewReader(dump), testMark)); err != nil || n != int64(len(dump)-markBytes) {
+				b.Fatal(n, err)
+			}
+		}
+	})
+	b.Run("index", func(b *testing.B) {
+		b.SetBytes(int64(len(dump)))
+		for b.Loop() {
+			if at := bytes.Index(dump, []byte(testMark)); at != len(dump)-markBytes {
+				b.Fatal(at)
+			}
+		}
+	})
 }

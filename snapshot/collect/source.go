@@ -12,6 +12,7 @@ type Source struct {
 	io.ReadCloser
 	Size       int64     // bytes; -1 where that is not known yet: the node does not say (a diskless sync), or still writes
 	NotBefore  time.Time // the node's clock when it was asked, whole seconds: no fresh dump is older
+	ForkedBy   time.Time // the node's clock once it had forked; zero where that was not asked for
 	Forked     time.Time // when the node forked, on our clock, within a round trip
 	ReplID     string    // replication id of the node
 	ReplOffset int64     // replication offset, bytes

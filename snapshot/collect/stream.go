@@ -22,11 +22,16 @@ type StreamOptions struct {
 	// Silence is how long the node may send nothing at all, not even the
 	// newlines with which it keeps a waiting replica alive. Default 1 minute.
 	Silence time.Duration
+	// Clock asks the node for its clock once it has forked: [Source.ForkedBy].
+	Clock bool
 }
 
 const (
 	defaultSilence = time.Minute
 	maxReplyLine   = 64 << 10
+	// newestReplica is above the version of every server: numbers of a byte each
+	// (replconfCommand of Valkey 9).
+	newestReplica = "255.255.255"
 )
 
 // Stream asks a node for a dump as a replica does: REPLCONF rdb-only (6.2 and
@@ -44,9 +49,14 @@ func Stream(ctx context.Context, access *cluster.Access, addr string, o StreamOp
 	patient := *access
 	patient.Timeout = o.Silence
 	s := &stream{ctx: ctx, access: &patient, silence: o.Silence, addr: addr}
-	notBefore, err := s.before()
+	node := patient.Open(addr)
+	defer node.Close()
+	notBefore, err := s.before(node)
 	if err != nil {
 		return nil, err
+	}
+	if o.Clock {
+		s.clock = node
 	}
 	if s.conn, s.reader, err = patient.Dial(ctx, addr); err != nil {
 		return nil, err
@@ -61,9 +71,7 @@ func Stream(ctx context.Context, access *cluster.Access, addr string, o StreamOp
 
 // before asks a node what time it is, to the second, for AUX ctime is no finer;
 // and how many clients it has dropped for their output buffers.
-func (s *stream) before() (time.Time, error) {
-	node := s.access.Open(s.addr)
-	defer node.Close()
+func (s *stream) before(node *cluster.Node) (time.Time, error) {
 	now, err := node.Time(s.ctx)
 	if err != nil {
 		return time.Time{}, err
@@ -91,12 +99,19 @@ type stream struct {
 	reader  *bufio.Reader
 	silence time.Duration
 	addr    string
-	dropped int64 // clients that the node had dropped for their output buffers before; -1 where it is not known
+	clock   *cluster.Node // is asked for its clock after the fork; nil: it is not
+	dropped int64         // clients that the node had dropped for their output buffers before; -1 where it is not known
 }
 
 // begin speaks the handshake and returns the source at the dump's first byte.
 func (s *stream) begin() (*Source, error) {
 	if err := s.ask("REPLCONF", "capa", "eof"); err != nil {
+		return nil, err
+	}
+	// Valkey 9 writes for a replica that does not say its version what 7.2 could read
+	// (RDB 11), and fails at a hash whose fields expire. Ours reads all that its own
+	// dump.rdb may be. Others know no such option.
+	if err := s.ask("REPLCONF", "version", newestReplica); err != nil && !errors.As(err, new(cluster.ServerError)) {
 		return nil, err
 	}
 	// A server before 6.2 refuses rdb-only. The dump is the same without it,
@@ -119,6 +134,12 @@ func (s *stream) begin() (*Source, error) {
 		return nil, fmt.Errorf("the answer to PSYNC is %.80q: its offset is no number", reply)
 	}
 	source := &Source{Forked: forked, ReplID: fields[1], ReplOffset: offset, Exact: true}
+	// Asked now and not later: once its child writes, the node is busy passing that on.
+	if s.clock != nil {
+		if source.ForkedBy, err = s.clock.Time(s.ctx); err != nil {
+			return nil, err
+		}
+	}
 	header, err := s.line()
 	if err != nil {
 		return nil, err

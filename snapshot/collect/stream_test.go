@@ -377,7 +377,7 @@ func TestStreamOverTheOutputBufferLimit(t *testing.T) {
 		n, err := client.Read(text)
 		for ; err == nil && strings.Contains(string(text[:n]), "REPLCONF"); n, err = client.Read(text) {
 			ok := []byte("+OK\r\n")
-			if !strings.Contains(string(text[:n]), "rdb-only") {
+			if strings.Contains(string(text[:n]), "capa") {
 				node.Write(text[:n])
 				io.ReadFull(node, ok)
 			}
@@ -428,7 +428,7 @@ func TestStreamOfASlowFork(t *testing.T) {
 				signal(t, syscall.SIGSTOP)
 			}
 			done := beside(func() (*collect.Source, error) {
-				return collect.Stream(t.Context(), access, s.Addr(), collect.StreamOptions{})
+				return collect.Stream(t.Context(), access, s.Addr(), collect.StreamOptions{Clock: true})
 			})
 			if asked {
 				s.awaitInfo(t, "replication", "connected_slaves", "1")
@@ -448,6 +448,10 @@ func TestStreamOfASlowFork(t *testing.T) {
 			}
 			if report := inspect(t, r.source); report.Keys != 1000 {
 				t.Errorf("%d keys", report.Keys)
+			}
+			// It is asked for its clock when it has forked, which it put off.
+			if after := r.source.ForkedBy.Sub(r.source.NotBefore); after < 2*time.Second || after > waitLimit {
+				t.Errorf("it had forked %s after it was asked", after)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 // may do that collects there, and what is seen of the machine. An error is that
 // the node does not answer.
 func Beside(ctx context.Context, access *cluster.Access, source Source, aof bool) ([]Finding, error) {
-	o := Options{Access: access, Way: source.Way, AOF: aof, machine: &machine{root: "/", free: freeBytes}}
+	o := Options{Access: access, Way: source.Way, AOF: aof, machine: &machine{root: "/", free: FreeBytes}}
 	return o.beside(ctx, source)
 }
 

@@ -2,5 +2,5 @@
 
 package preflight
 
-// freeBytes is not seen on this system.
-func freeBytes(string) (int64, bool) { return 0, false }
+// FreeBytes is not seen on this system.
+func FreeBytes(string) (int64, bool) { return 0, false }

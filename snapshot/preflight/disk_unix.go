@@ -4,8 +4,8 @@ package preflight
 
 import "syscall"
 
-// freeBytes is what is free on the disk of a folder, for who is not root.
-func freeBytes(path string) (int64, bool) {
+// FreeBytes is what is free on the disk of a folder, for who is not root.
+func FreeBytes(path string) (int64, bool) {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(path, &disk); err != nil {
 		return 0, false

@@ -71,7 +71,7 @@ func (r *Report) Refusal() error { return refuse(r.Of(Error)) }
 // may be asked; what is wrong with the cluster are findings.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.machine == nil {
-		o.machine = &machine{root: "/", free: freeBytes}
+		o.machine = &machine{root: "/", free: FreeBytes}
 	}
 
 	// Topology, with all that is wrong with it.

@@ -61,7 +61,7 @@ func primaries(topology *cluster.Topology, way Way) []Source {
 func quiet(t *testing.T) *machine {
 	t.Helper()
 	root := t.TempDir()
-	m := &machine{root: root, free: freeBytes}
+	m := &machine{root: root, free: FreeBytes}
 	if err := os.Symlink("/proc", filepath.Join(root, "real")); err != nil {
 		t.Fatal(err)
 	}

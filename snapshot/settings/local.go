@@ -21,8 +21,8 @@ var local = map[string]bool{
 	"server-cpulist": true, "bio-cpulist": true, "aof-rewrite-cpulist": true, "bgsave-cpulist": true,
 }
 
-// isLocal tells whether a parameter belongs to the machine of a node.
-func isLocal(name string) bool {
+// Local tells whether a configuration parameter belongs to the machine of a node.
+func Local(name string) bool {
 	name = strings.ToLower(name)
 	return local[name] || strings.HasPrefix(name, "cluster-announce-") ||
 		name == "replica-announce-ip" || name == "replica-announce-port" || name == "slave-announce-ip" || name == "slave-announce-port"
@@ -38,7 +38,7 @@ func keep(config map[string]manifest.Text, secrets bool, withheld map[string]boo
 	kept := map[string]manifest.Text{}
 	for name, value := range config {
 		switch {
-		case isLocal(name) || isOldName(config, name, value):
+		case Local(name) || isOldName(config, name, value):
 		case !secrets && manifest.IsSecret(name) && value != "":
 			withheld[name] = true
 		default:

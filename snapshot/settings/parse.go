@@ -30,9 +30,9 @@ func parseConfig(reply any) (map[string]manifest.Text, error) {
 	return config, nil
 }
 
-// parseUsers reads ACL LIST: "user NAME RULE…" each. Passwords stand among the
+// ParseUsers reads ACL LIST: "user NAME RULE…" each. Passwords stand among the
 // rules, as '#' and the SHA-256 of each.
-func parseUsers(reply any) ([]manifest.User, error) {
+func ParseUsers(reply any) ([]manifest.User, error) {
 	list, ok := reply.([]any)
 	if !ok {
 		return nil, fmt.Errorf("the answer to ACL LIST is no list of users")

@@ -30,7 +30,7 @@ func TestParseRefuses(t *testing.T) {
 	const secret = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"
 	parse := map[string]func(any) error{
 		"config":    func(r any) error { _, err := parseConfig(r); return err },
-		"users":     func(r any) error { _, err := parseUsers(r); return err },
+		"users":     func(r any) error { _, err := ParseUsers(r); return err },
 		"modules":   func(r any) error { _, err := parseModules(r); return err },
 		"libraries": func(r any) error { _, err := parseLibraries(r); return err },
 	}
@@ -49,7 +49,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestParseUsers(t *testing.T) {
-	users, err := parseUsers([]any{"user b off resetchannels -@all", "user a on #22 #11 ~\xff* +@all"})
+	users, err := ParseUsers([]any{"user b off resetchannels -@all", "user a on #22 #11 ~\xff* +@all"})
 	if err != nil || len(users) != 2 || users[0].Name != "a" || users[0].Rules != "on ~\xff* +@all" || !slices.Equal(users[0].Passwords, []string{"11", "22"}) || users[1].Passwords != nil {
 		t.Errorf("got %+v, %v", users, err)
 	}

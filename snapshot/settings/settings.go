@@ -80,7 +80,7 @@ var questions = []question{
 		return err
 	}},
 	{manifest.PartUsers, []any{"ACL", "LIST"}, "+acl|list", 6, false, func(a *answer, reply any) (err error) {
-		a.users, err = parseUsers(reply)
+		a.users, err = ParseUsers(reply)
 		return err
 	}},
 	{manifest.PartModules, []any{"MODULE", "LIST"}, "+module|list", 0, false, func(a *answer, reply any) (err error) {
