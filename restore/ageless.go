@@ -84,14 +84,14 @@ func (l *setLoader) putOff(r *aof.Record, arg int, by int64) (change, error) {
 	}
 	at, err := strconv.ParseInt(string(r.Args[arg]), 10, 64)
 	if err != nil {
-		return change{}, fmt.Errorf("the command %s at byte %d of %s sets an expiry that is no number", r.Name, r.Offset, l.file)
+		return change{}, fmt.Errorf("the command %s at byte %d of %s sets an expiry that is no number", r.Name, r.Offset, l.set.file.Name)
 	}
 	return change{arg, strconv.FormatInt(at+by, 10)}, nil
 }
 
 // relative refuses an expiry that counts from when the command ran.
 func (l *setLoader) relative(r *aof.Record) error {
-	return hint.Add(fmt.Errorf("the command %s at byte %d of %s sets an expiry that counts from when it ran, which nobody knows", r.Name, r.Offset, l.file),
+	return hint.Add(fmt.Errorf("the command %s at byte %d of %s sets an expiry that counts from when it ran, which nobody knows", r.Name, r.Offset, l.set.file.Name),
 		"Seed instead, with --to-dir, or restore from the dumps: leave --from-aof out.")
 }
 
@@ -132,7 +132,7 @@ type asking struct {
 
 // ask sends commands and returns their answers. A refusal is an error.
 func (a *asking) ask(commands ...[]any) ([]any, error) {
-	if err := a.conn.SetDeadline(clock.Now().Add(stallLimit)); err != nil {
+	if err := a.conn.SetDeadline(clock.Now().Add(defaultPatience)); err != nil {
 		return nil, err
 	}
 	var out []byte

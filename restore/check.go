@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// Never advise to flush what may be somebody's cluster.
-	hintMember  = "Restore into empty nodes that belong to no cluster: give other addresses."
-	hintEmpty   = "Restore into empty nodes. To make one of this, if what it holds may be lost: FLUSHALL, FUNCTION FLUSH and CLUSTER RESET HARD on it."
 	hintCluster = "Start the node with cluster-enabled yes."
 	hintLoading = "Wait until the node has loaded its data, and see what it holds."
 	hintVersion = "Restore into the engine and the version that the snapshot was taken from, or a newer version of it."
@@ -26,6 +23,9 @@ const (
 	hintSeed    = "Seed instead, with --to-dir, or restore from the dumps: leave --from-aof out."
 	hintDB      = "Start the node with cluster-databases large enough (Valkey 9.0 and later)."
 )
+
+// defaultMaxBulk is proto-max-bulk-len unless it was set.
+const defaultMaxBulk = 512 << 20
 
 // maxAsked bounds how many nodes are talked to at once.
 const maxAsked = 16
@@ -36,16 +36,20 @@ type target struct {
 	node            *cluster.Node
 	id, runID       string // node id; run id of the process
 	engine, version string
-	announced       cluster.NodeLine // its own line of CLUSTER NODES
-	maxPayload      int64            // the longest argument it takes, bytes
-	maxMemory       int64            // bytes; 0 is no limit
-	attached        bool             // it follows its shard's primary
+	announced       cluster.NodeLine  // its own line of CLUSTER NODES
+	maxPayload      int64             // the longest argument it takes, bytes
+	maxMemory       int64             // bytes; 0 is no limit
+	config          map[string]string // settings that it told; nil: it was not asked
+	modules         []string          // by name; nil: it does not tell
+	held            Held              // what it has that is not the restore's
+	attached        bool              // it follows its shard's primary
+	state           HostState         // what its host last said
 }
 
 // checkTargets asks every node for everything that could forbid the restore.
 // It changes nothing, and all objections come in one error.
 func (r *run) checkTargets(ctx context.Context) error {
-	if err := cmp.Or(r.checkSets(), r.checkLayout()); err != nil {
+	if err := cmp.Or(r.Replacing.Check(r.manifest), r.checkSets(), r.checkLayout()); err != nil {
 		return err
 	}
 	given, err := parsePlaces(r.To)
@@ -55,7 +59,8 @@ func (r *run) checkTargets(ctx context.Context) error {
 	if err := enough(len(given), len(r.layout), r.Replicas); err != nil {
 		return err
 	}
-	r.places = distribute(spread(given), len(r.layout), r.Replicas)
+	r.places = distribute(spread(r.zoned(given)), len(r.layout), r.Replicas)
+	r.noteTogether()
 	for _, p := range r.places {
 		r.targets = append(r.targets, &target{place: p, node: r.Access.Open(p.given)})
 	}
@@ -69,12 +74,16 @@ func (r *run) checkTargets(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	r.noteUnused(given)
-	err = refuse(append(against, r.sameNodes()...))
-	if err == nil || r.Resume {
+	r.noteTargets()
+	err = refuse(slices.Concat(against, r.halved(), r.sameNodes(), r.notFollowers(), r.withoutModules(ctx)))
+	if err == nil {
+		return r.checkLogical(ctx)
+	}
+	if r.Resume {
 		return err
 	}
 	if killed, _ := r.abandoned(ctx); killed != nil { // without a store's word the advice is the usual one
-		err = hint.Add(err, fmt.Sprintf("A restore of this snapshot into these nodes began at %s and did not end. If it was killed: the same command with --resume begins anew.", human.Moment(killed.Begun)))
+		err = hint.Add(err, fmt.Sprintf("A restore of this snapshot into these nodes began at %s and did not end. If it was killed: the same command with --resume goes on.", human.Moment(killed.Begun)))
 	}
 	return err
 }
@@ -152,24 +161,26 @@ func (r *run) examine(ctx context.Context, t *target) error {
 			facts, hints = append(facts, more...), append(hints, advice)
 		}
 	}
-	holds, err := t.holdings(ctx, info)
-	if err != nil {
+	if err := t.look(ctx, info, r.manifest); err != nil {
 		return err
 	}
-	belongs, member, err := r.belongings(ctx, t, info)
-	if err != nil {
-		return err
+	if r.before != nil { // it is what a killed restore has left, and is gone on with
+		t.held = Held{}
 	}
-	advice := hintEmpty
-	if member {
-		advice = hintMember
+	object(r.Replacing.objection(&t.held))
+	if len(facts) == 0 && t.held.any() {
+		if err := r.rehearse(ctx, t); err != nil {
+			return err
+		}
 	}
-	object(append(holds, belongs...), advice)
-	object(r.unreadable(t), hintVersion)
+	object(r.unreadable(t), hintLogical)
 	object(r.tooOld(t), hintSeed)
 	object(r.tooSmall(t, info), hintMemory)
-	object(r.noDatabases(ctx, t), hintDB)
-	t.maxPayload = t.longestArgument(ctx)
+	t.readConfig(ctx)
+	t.readModules(ctx)
+	object(r.noDatabases(t), hintDB)
+	object(t.refusesWrites(info))
+	t.maxPayload = t.number("proto-max-bulk-len", defaultMaxBulk)
 	if len(facts) == 0 {
 		return nil
 	}
@@ -180,97 +191,12 @@ func (r *run) examine(ctx context.Context, t *target) error {
 	return err
 }
 
-// holdings says what a node holds that a restore would mix with its own.
-func (t *target) holdings(ctx context.Context, info cluster.Info) ([]string, error) {
-	var facts []string
-	if keys := keysIn(info); keys > 0 {
-		facts = append(facts, "holds "+human.Plural(keys, "key"))
-	}
-	if r, _ := parseRelease(t.version); !r.atLeast(7, 0) {
-		return facts, nil // no functions before 7.0
-	}
-	reply, err := t.node.Do(ctx, "FUNCTION", "LIST")
-	if err != nil {
-		return nil, err
-	}
-	if libraries, ok := reply.([]any); ok && len(libraries) > 0 {
-		facts = append(facts, fmt.Sprintf("has %d function %s", len(libraries), plural(len(libraries), "library", "libraries")))
-	}
-	return facts, nil
-}
-
-// keysIn adds up the keys of all databases: "db0:keys=5,expires=0,avg_ttl=0".
-func keysIn(info cluster.Info) uint64 {
-	var total uint64
-	for field, value := range info {
-		var db int
-		var keys uint64
-		if _, err := fmt.Sscanf(field, "db%d", &db); err != nil {
-			continue
-		}
-		if _, err := fmt.Sscanf(value, "keys=%d", &keys); err == nil {
-			total += keys
-		}
-	}
-	return total
-}
-
-// belongings says which cluster a node is part of already, if it is, and
-// whether that has other members.
-func (r *run) belongings(ctx context.Context, t *target, info cluster.Info) (facts []string, member bool, err error) {
-	replies, err := t.node.Pipeline(ctx, [][]any{{"CLUSTER", "INFO"}, {"CLUSTER", "NODES"}})
-	if err != nil {
-		return nil, false, err
-	}
-	state, _ := replies[0].(string)
-	text, _ := replies[1].(string)
-	nodes, err := cluster.ParseNodes(text)
-	if err != nil {
-		return nil, false, fmt.Errorf("ask %s for its nodes: %w", t.addr(), err)
-	}
-	at := slices.IndexFunc(nodes, func(n cluster.NodeLine) bool { return n.Has("myself") })
-	if at < 0 {
-		return nil, false, fmt.Errorf("ask %s for its nodes: it does not list itself", t.addr())
-	}
-	t.announced, t.id = nodes[at], nodes[at].ID
-	others := cluster.ParseInfo(state).Int("cluster_known_nodes") - 1
-	slots := t.announced.Slots.Len()
-	switch {
-	case r.isOriginal(t.id) && (others > 0 || slots > 0):
-		facts = append(facts, "belongs to the live cluster this snapshot was taken from")
-	case others > 0:
-		facts = append(facts, "belongs to a cluster already: it knows "+human.Plural(others, "other node"))
-	case slots > 0:
-		facts = append(facts, "owns "+human.Plural(slots, "slot")+" already")
-	}
-	if role := info.Text("role"); role != "master" {
-		facts = append(facts, "is a replica")
-	}
-	// SET-CONFIG-EPOCH is refused by a node that has an epoch.
-	if epoch := cluster.ParseInfo(state).Int("cluster_my_epoch"); len(facts) == 0 && epoch != 0 {
-		facts = append(facts, fmt.Sprintf("has been part of a cluster: its config epoch is %d", epoch))
-	}
-	return facts, others > 0, nil
-}
-
-func (r *run) isOriginal(id string) bool {
-	for _, n := range r.manifest.Topology.Nodes {
-		if n.ID == id {
-			return true
-		}
-	}
-	return false
-}
-
 // unreadable says that a node does not take values of the snapshot's dumps.
 func (r *run) unreadable(t *target) []string {
-	for _, s := range r.manifest.Shards {
-		if version := s.Dump.RDBVersion; !readable(t.engine, t.version, version) {
-			return []string{fmt.Sprintf("runs %s %s, which does not read what %s wrote (RDB %d of %s %s)", engineName(t.engine), t.version,
-				writerOf(version), version, engineName(r.manifest.Server.Engine), r.manifest.Server.Version)}
-		}
+	if r.Logical {
+		return nil // nobody has to read them
 	}
-	return nil
+	return unreadableBy(r.manifest, t.engine, t.version)
 }
 
 // tooSmall says that a node's maxmemory would evict, or refuse, what its shard
@@ -281,37 +207,6 @@ func (r *run) tooSmall(t *target, info cluster.Info) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("may use %s of memory, shard %s needs %s", human.Size(most), r.layout[t.shard], human.Size(need))}
-}
-
-// noDatabases says that a node has not the database that a key was in. Only
-// Valkey 9 has more than one in cluster mode.
-func (r *run) noDatabases(ctx context.Context, t *target) []string {
-	need := r.maxDB(t.shard)
-	if need == 0 || configInt(ctx, t.node, "cluster-databases", 1) > int64(need) {
-		return nil
-	}
-	return []string{fmt.Sprintf("has no database %d, in which the snapshot has keys", need)}
-}
-
-// defaultMaxBulk is proto-max-bulk-len unless it was set.
-const defaultMaxBulk = 512 << 20
-
-func (t *target) longestArgument(ctx context.Context) int64 {
-	return configInt(ctx, t.node, "proto-max-bulk-len", defaultMaxBulk)
-}
-
-// configInt reads a setting; where it cannot be read, its default.
-func configInt(ctx context.Context, node *cluster.Node, name string, otherwise int64) int64 {
-	reply, err := node.Do(ctx, "CONFIG", "GET", name)
-	pair, ok := reply.([]any)
-	if err != nil || !ok || len(pair) != 2 {
-		return otherwise
-	}
-	var value int64
-	if _, err := fmt.Sscan(fmt.Sprint(pair[1]), &value); err != nil {
-		return otherwise
-	}
-	return value
 }
 
 // meeting is where the other nodes reach a target: what it announces, or the

@@ -37,6 +37,18 @@ type source struct {
 	stats    *dataset.Stats
 	snapshot *catalog.Snapshot
 	roots    []string // of the stores
+
+	// What store puts instead of what the cluster would give.
+	dump     func(shard cluster.Shard, own []byte) []byte
+	settings *manifest.Settings
+}
+
+// again takes another snapshot, into stores of its own.
+func (s *source) again(t *testing.T) *source {
+	t.Helper()
+	s.roots = []string{t.TempDir(), t.TempDir()}
+	s.store(t)
+	return s
 }
 
 // newSource starts a cluster, loads it, lets more be written, and takes a
@@ -90,7 +102,19 @@ func (s *source) store(t *testing.T) {
 			}
 			m.Topology.Nodes = append(m.Topology.Nodes, node)
 		}
-		m.Shards = append(m.Shards, recordShard(t, shard, saveDump(t, s.Cluster, s.Primaries()[i]), put))
+		dump := saveDump(t, s.Cluster, s.Primaries()[i])
+		if s.dump != nil {
+			dump = s.dump(shard, dump)
+		}
+		m.Shards = append(m.Shards, recordShard(t, shard, dump, put))
+	}
+	if s.settings != nil {
+		s.settings.Cluster = m.Cluster
+		text, err := manifest.EncodeSettings(s.settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Settings = put("settings.json", text)
 	}
 	m.Finished = clock.Now()
 	text, err := manifest.Encode(m)
@@ -131,7 +155,7 @@ func recordShard(t *testing.T, shard cluster.Shard, dump []byte, put func(string
 		Dump: manifest.Dump{
 			File: put(folder+"dump.rdb", dump), RDBVersion: report.Version, Created: report.Created,
 			CRC64: fmt.Sprintf("%016x", report.CRC64), Keys: report.Keys, Expiring: report.Expiring,
-			UsedMemory: report.UsedMemory, Functions: len(report.Functions),
+			UsedMemory: report.UsedMemory, MaxDB: report.MaxDB, Functions: len(report.Functions),
 		},
 		SlotIndex: put(folder+"slots.idx", manifest.NewSlotIndex(shard.Slots, report).Encode()),
 	}
@@ -310,6 +334,15 @@ func do(t *testing.T, addr string, args ...any) any {
 		t.Fatal(err)
 	}
 	return reply
+}
+
+// awaitLoaded waits for a node that was started, and is not waited for by who started it,
+// as one that got its data back: until it has loaded them.
+func awaitLoaded(t *testing.T, addr string) {
+	t.Helper()
+	node := access().Open(addr)
+	defer node.Close()
+	clustertest.Eventually(t, time.Minute, node.Ping)
 }
 
 // silentPort is an address where nobody listens.

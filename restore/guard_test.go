@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,18 @@ func seedGuards(t *testing.T, s *source) {
 		_, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, ToDir: dir, At: []string{"h:1"}, Access: access()})
 		requireRefusal(t, err, "is not empty: it holds mine")
 		requireEntries(t, dir, "mine")
+	})
+	t.Run("the source hangs", func(t *testing.T) {
+		for _, n := range s.Nodes {
+			if err := syscall.Kill(n.Proc.PID(), syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = syscall.Kill(n.Proc.PID(), syscall.SIGCONT) }()
+		}
+		impatient := access()
+		impatient.Timeout = time.Second
+		_, err := restore.Run(t.Context(), restore.Options{Snapshot: s.snapshot, ToDir: filepath.Join(t.TempDir(), "new"), Access: impatient})
+		requireRefusal(t, err, "the cluster this snapshot was taken from is alive")
 	})
 	t.Run("the source is alive", func(t *testing.T) {
 		dir := t.TempDir()

@@ -3,8 +3,10 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
 	"golang.org/x/sync/errgroup"
@@ -23,15 +25,36 @@ func (r *run) eachTarget(ctx context.Context, do func(context.Context, int, *tar
 // assign gives every node an epoch of its own and every primary its slots.
 func (r *run) assign(ctx context.Context) error {
 	return r.eachTarget(ctx, func(ctx context.Context, i int, t *target) error {
-		if _, err := t.node.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1); err != nil {
-			return err
+		var has targetState // nothing, when it was found empty
+		if r.before != nil {
+			var err error
+			if has, err = r.stateOf(ctx, i, t); err != nil {
+				return err
+			}
 		}
-		if !t.primary {
+		if !has.hasEpoch {
+			if _, err := t.node.Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1); err != nil {
+				return err
+			}
+		}
+		if !t.primary || has.slots {
 			return nil
 		}
 		_, err := t.node.Do(ctx, r.addSlots(t)...)
 		return err
 	})
+}
+
+// assigned tells whether every node has its epoch and its slots.
+func (r *run) assigned(ctx context.Context) (bool, error) {
+	has := make([]bool, len(r.targets))
+	err := r.eachTarget(ctx, func(ctx context.Context, i int, t *target) error {
+		state, err := r.stateOf(ctx, i, t)
+		// A replica that is attached shows its primary's epoch.
+		has[i] = state.slots && (state.hasEpoch || state.self.PrimaryID != "")
+		return err
+	})
+	return !slices.Contains(has, false), err
 }
 
 // addSlots is one command for all slots: either all are taken or none.
@@ -60,6 +83,9 @@ const (
 	// node adds to it.
 	joinLimit = 30 * time.Second
 	joinEach  = 200 * time.Millisecond
+	// introduceEvery is when nodes that are not joined yet are introduced once more: one
+	// that answers no handshake for its cluster-node-timeout is forgotten again.
+	introduceEvery = 8 * time.Second
 )
 
 // join introduces the nodes to each other and waits until every primary finds
@@ -69,6 +95,26 @@ const (
 // cluster_legacy.c). A node without slots begins to count later still, and
 // stops counting when it becomes a replica; so it is not waited for here.
 func (r *run) join(ctx context.Context) error {
+	limit := joinLimit + time.Duration(len(r.targets))*joinEach
+	var introduced time.Time
+	err := wait(ctx, limit, func(ctx context.Context) (string, error) {
+		if clock.Since(introduced) > introduceEvery {
+			if err := r.introduce(ctx); err != nil {
+				return "", err
+			}
+			introduced = clock.Now()
+		}
+		return r.notJoined(ctx, false)
+	})
+	if err != nil {
+		return hint.Add(fmt.Errorf("join the nodes: %w", err),
+			"The nodes must reach each other at the addresses they announce, on their port and on their bus port (port + 10000 unless it is set).")
+	}
+	return nil
+}
+
+// introduce has nodes meet. To those who know each other it does nothing.
+func (r *run) introduce(ctx context.Context) error {
 	introducing := r.targets[:1]
 	if len(r.targets) <= maxPairwise {
 		introducing = r.targets
@@ -79,12 +125,6 @@ func (r *run) join(ctx context.Context) error {
 				return err
 			}
 		}
-	}
-	limit := joinLimit + time.Duration(len(r.targets))*joinEach
-	err := wait(ctx, limit, func(ctx context.Context) (string, error) { return r.notJoined(ctx, false) })
-	if err != nil {
-		return hint.Add(fmt.Errorf("join the nodes: %w", err),
-			"The nodes must reach each other at the addresses they announce, on their port and on their bus port (port + 10000 unless it is set).")
 	}
 	return nil
 }
@@ -100,6 +140,12 @@ func meet(ctx context.Context, t, other *target) error {
 	}
 	_, err = t.node.Do(ctx, args...)
 	return err
+}
+
+// joined tells whether all nodes know each other and find the cluster whole.
+func (r *run) joined(ctx context.Context) (bool, error) {
+	missing, err := r.notJoined(ctx, false)
+	return missing == "", err
 }
 
 // notJoined says which node does not see the whole cluster yet, "" when all

@@ -45,7 +45,7 @@ func (r *run) openLanes(ctx context.Context, slots slot.Set, onto []*target) (la
 		if owned.Len() == 0 {
 			continue
 		}
-		p, err := openPipe(ctx, r.Access, t)
+		p, err := openPipe(ctx, r.Access, t, r.Patience)
 		if err != nil {
 			return nil, errors.Join(err, all.abort())
 		}

@@ -32,7 +32,12 @@ type bundle struct {
 
 // same tells whether a shard comes out as it went in.
 func (r *run) same(b bundle) bool {
-	return len(b.from) == 1 && len(b.onto) == 1 && r.manifest.Shards[b.from[0]].Slots == r.layout[b.onto[0]]
+	return len(b.from) == 1 && r.unchanged(b.from[0])
+}
+
+// unchanged tells whether a shard of the snapshot comes out as it went in.
+func (r *run) unchanged(shard int) bool {
+	return slices.ContainsFunc(r.layout, func(slots slot.Set) bool { return slots == r.manifest.Shards[shard].Slots })
 }
 
 // bundles finds the bundles of the layout.
@@ -120,11 +125,6 @@ func (r *run) checkLayout() error {
 	}
 	if more := all.Minus(r.manifest.Slots()); more.Len() > 0 {
 		return hint.Refuse(fmt.Errorf("the snapshot does not hold slots %s", more), "leave them out")
-	}
-	// Commands without a key, such as FLUSHALL and FUNCTION LOAD, mean one shard.
-	if r.AOF && r.reshaped() {
-		return hint.Refuse(errors.New("append-only files are restored onto the shards that they were taken from, and onto no others"),
-			"leave --from-aof out: the dumps hold the same")
 	}
 	return nil
 }

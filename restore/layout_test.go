@@ -87,15 +87,10 @@ func TestLayoutRefusals(t *testing.T) {
 		"slots 100-199 are given to no shard":  "0-99 200-16383",
 		"":                                     "0-16383",
 		"the snapshot does not hold slots 0-9": "0-16383 ",
-		"append-only files are restored onto the shards": "0-16383  ",
 	} {
 		r := laidOut(t, "0-16383", onto)
-		switch onto {
-		case "0-16383 ":
+		if onto == "0-16383 " {
 			r = laidOut(t, "10-16383", onto)
-		case "0-16383  ":
-			r = laidOut(t, "0-99 100-16383", onto)
-			r.AOF = true
 		}
 		err := r.checkLayout()
 		if want == "" && err == nil {
@@ -109,5 +104,28 @@ func TestLayoutRefusals(t *testing.T) {
 	r.layout = append(r.layout, slot.Set{})
 	if err := r.checkLayout(); err == nil || !strings.Contains(err.Error(), "a shard without slots") {
 		t.Error(err)
+	}
+}
+
+// A folder is named after the node's place in --at, though zones had it be of another
+// shard than its place would.
+func TestFolderNames(t *testing.T) {
+	r := &run{layout: sets(t, "0-8191 8192-16383"), places: []place{
+		{rank: 0, shard: 0, primary: true}, {rank: 1, shard: 1, primary: true}, {rank: 3, shard: 0}, {rank: 2, shard: 1},
+	}}
+	for given, want := range map[bool]string{
+		true:  "01-shard-0-primary 02-shard-8192-primary 04-shard-0-replica-1 03-shard-8192-replica-1",
+		false: "01-shard-0-primary 02-shard-8192-primary 03-shard-0-replica-1 04-shard-8192-replica-1",
+	} {
+		if r.At = nil; given {
+			r.At = []string{"a:1", "b:1", "c:1", "d:1"}
+		}
+		var names []string
+		for i := range r.places {
+			names = append(names, r.folderName(i))
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("with --at %v: %s, want %s", given, got, want)
+		}
 	}
 }

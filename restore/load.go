@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/hint"
@@ -40,23 +41,34 @@ func (r *run) load(ctx context.Context) error {
 }
 
 func (r *run) loadBundle(ctx context.Context, b bundle) error {
+	if r.keeps(b) {
+		return nil
+	}
 	var onto []*target
 	for _, i := range b.onto {
 		onto = append(onto, r.targets[i]) // the primaries stand first, by shard
 	}
 	again := func() error {
-		return errors.Join(each(onto, func(t *target) error { return t.clear(ctx, r.AOF) })...)
+		return errors.Join(each(onto, func(t *target) error { return t.flush(ctx) })...)
 	}
-	err := r.whileWhole(ctx, again, func() error { return r.loadOnto(ctx, b, onto, again) })
-	if err != nil || !r.AOF {
-		return err
-	}
-	for _, t := range onto {
-		if err := r.settleSet(ctx, t); err != nil {
+	if r.before != nil { // what it has sent of the bundle
+		if err := again(); err != nil {
 			return err
 		}
 	}
-	return nil
+	err := r.whileWhole(ctx, again, func() error { return r.loadOnto(ctx, b, onto, again) })
+	if err == nil && r.AOF {
+		err = r.settleSets(ctx, b, onto)
+	}
+	if err == nil {
+		r.noteLoaded(ctx, b)
+	}
+	return err
+}
+
+// allLoaded tells whether the journal has every bundle.
+func (r *run) allLoaded(context.Context) (bool, error) {
+	return !slices.ContainsFunc(r.bundles(), func(b bundle) bool { return !r.keeps(b) }), nil
 }
 
 // wholeTries is how often a bundle is loaded while the nodes lose sight of each
@@ -109,13 +121,15 @@ type loader struct {
 	lanes  lanes
 	value  value
 	reader *rdb.Reader
-	task   progress.Event
+	// The key that is being sent as commands; nil: it has expired, or none is.
+	writing *writing
+	task    progress.Event
 }
 
 // newLoader opens the ways to the primaries.
 func (r *run) newLoader(ctx context.Context, index int, onto []*target) (*loader, error) {
 	shard := r.manifest.Shards[index]
-	r.code[index] = nil
+	r.code[index], r.types[index] = nil, rdb.Encodings{}
 	l := &loader{run: r, index: index, shard: shard,
 		task: progress.Event{Task: "shard " + shard.Slots.String(), Phase: "load", Total: r.sizeOf(index)}}
 	var err error
@@ -137,7 +151,11 @@ func (r *run) loadShard(ctx context.Context, index int, onto []*target, copied *
 		return err
 	}
 	defer func() { err = errors.Join(err, l.value.close()) }()
-	l.reader = rdb.NewReader(&flushing{body, l.lanes}, rdb.Options{Size: shard.Dump.Content().Bytes, Capture: &l.value})
+	options := rdb.Options{Size: shard.Dump.Content().Bytes, Capture: &l.value}
+	if r.Logical {
+		options.Capture, options.View = nil, l.view
+	}
+	l.reader = rdb.NewReader(&flushing{body, l.lanes}, options)
 	if err := l.records(); err != nil {
 		return whose(body, err, l.lanes.abort())
 	}
@@ -242,6 +260,7 @@ func (l *loader) key(r *rdb.Record) error {
 	if !l.shard.Slots.Contains(r.Slot) {
 		return sourceError{fmt.Errorf("%w: key %s is in slot %d, which the shard does not own", verify.ErrDamaged, quoteKey(r.Key), r.Slot)}
 	}
+	l.types[l.index].Count(r)
 	way := l.lanes.to(r.Slot)
 	if err := l.sendable(way, r); err != nil {
 		return err
@@ -252,6 +271,9 @@ func (l *loader) key(r *rdb.Record) error {
 	if l.task.Keys%progressKeys == 0 {
 		l.task.Done = l.reader.Offset()
 		l.Progress.Emit(l.task)
+	}
+	if l.Logical {
+		return l.endOf(r)
 	}
 	// RESTORE takes 0 for "no expiry": what expired in or before 1970 is gone
 	// anyway.
@@ -280,6 +302,9 @@ func (l *loader) sendable(way *lane, r *rdb.Record) error {
 	if r.Type == typeTemplateLPRef || r.Type == typeTemplateArrayRef {
 		return hint.Add(fmt.Errorf("key %s refers to a hash template, which stands elsewhere in the dump", quoteKey(r.Key)),
 			"Replay cannot send such keys: seed instead, with --to-dir.")
+	}
+	if has := way.target.modules; r.Family == rdb.Module && has != nil && len(has) == 0 {
+		return hint.Add(fmt.Errorf("key %s is a value of type %s, and %s has no modules", quoteKey(r.Key), r.Name, way.target.addr()), hintModules)
 	}
 	if length := l.value.payloadSize(); length > way.target.maxPayload {
 		return hint.Add(fmt.Errorf("key %s is %s, %s takes at most %s at once", quoteKey(r.Key), human.Size(length), way.target.addr(), human.Size(way.target.maxPayload)),

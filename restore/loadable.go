@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/snapshot/manifest"
 )
 
 // The first RDB version of Valkey's own: 12 to 79 are Redis's alone.
@@ -60,6 +63,27 @@ func readable(engine, version string, rdb int) bool {
 		}
 	}
 	return false
+}
+
+// unreadableBy says that a server does not take values of a snapshot's dumps.
+func unreadableBy(m *manifest.Manifest, engine, version string) []string {
+	for _, s := range m.Shards {
+		if rdb := s.Dump.RDBVersion; !readable(engine, version, rdb) {
+			return []string{fmt.Sprintf("runs %s %s, which does not read what %s wrote (RDB %d of %s %s)", engineName(engine), version,
+				writerOf(rdb), rdb, engineName(m.Server.Engine), m.Server.Version)}
+		}
+	}
+	return nil
+}
+
+// Reads refuses a server that does not read a snapshot's dumps, before anything is
+// provisioned: engine is "redis" or "valkey". What runs it is called by name.
+func Reads(m *manifest.Manifest, name, engine, version string) error {
+	facts := unreadableBy(m, engine, version)
+	if len(facts) == 0 {
+		return nil
+	}
+	return hint.Refuse(fmt.Errorf("%s %s", name, facts[0]), hintVersion)
 }
 
 // writerOf says which servers write an RDB version, for a person.

@@ -70,6 +70,9 @@ func (r *run) confNodes() []confNode {
 	nodes := make([]confNode, len(r.places))
 	for i, p := range r.places {
 		nodes[i] = confNode{place: p, id: newNodeID()}
+		if r.Node > 0 {
+			nodes[i].id = SeededID(r.Name, r.manifest.ID, p.rank+1)
+		}
 		if p.primary {
 			nodes[i].epoch = uint64(p.shard) + 1
 			nodes[i].slots = r.layout[p.shard]

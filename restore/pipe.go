@@ -25,9 +25,9 @@ const (
 	windowEach = 1 << 10
 	// pipeBuffer is how much is sent at once.
 	pipeBuffer = 128 << 10
-	// stallLimit is how long a node may take for one answer, or to take in one
-	// buffer. RESTORE of a value of gigabytes is one answer.
-	stallLimit = 2 * time.Minute
+	// defaultPatience is [Options].Patience. RESTORE of a value of gigabytes is one
+	// answer.
+	defaultPatience = 2 * time.Minute
 	// killLimit is how long the node may take to tell or end a connection.
 	killLimit = 30 * time.Second
 )
@@ -37,18 +37,19 @@ const (
 //
 // Its user ends it with finish or with abort, once.
 type pipe struct {
-	addr   string
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	conn   net.Conn
-	node   *cluster.Node
-	id     int64 // of our connection, as the node counts them
-	w      *bufio.Writer
-	window *semaphore.Weighted
-	before func() error  // called before it waits for answers: sends what is in buffers
-	sent   chan sent     // never full: the window lets fewer through
-	done   chan struct{} // closed when all answers were read, or one failed
-	failed error         // what the answers' reader ended with; after done
+	addr     string
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	conn     net.Conn
+	patience time.Duration // with one answer, or until the node takes in one buffer
+	node     *cluster.Node
+	id       int64 // of our connection, as the node counts them
+	w        *bufio.Writer
+	window   *semaphore.Weighted
+	before   func() error  // called before it waits for answers: sends what is in buffers
+	sent     chan sent     // never full: the window lets fewer through
+	done     chan struct{} // closed when all answers were read, or one failed
+	failed   error         // what the answers' reader ended with; after done
 }
 
 // sent is a command that waits for its answer.
@@ -70,7 +71,7 @@ func (s sent) String() string {
 	return s.what + " " + s.name
 }
 
-func openPipe(ctx context.Context, access *cluster.Access, t *target) (*pipe, error) {
+func openPipe(ctx context.Context, access *cluster.Access, t *target, patience time.Duration) (*pipe, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	conn, reader, err := access.Dial(ctx, t.given)
 	if err != nil {
@@ -83,8 +84,8 @@ func openPipe(ctx context.Context, access *cluster.Access, t *target) (*pipe, er
 		return nil, errors.Join(fmt.Errorf("ask %s for the id of our connection: %w", t.addr(), err), conn.Close())
 	}
 	p := &pipe{
-		addr: t.addr(), ctx: ctx, cancel: cancel, conn: conn, node: t.node, id: id,
-		w:      bufio.NewWriterSize(stallWriter{conn}, pipeBuffer),
+		addr: t.addr(), ctx: ctx, cancel: cancel, conn: conn, patience: patience, node: t.node, id: id,
+		w:      bufio.NewWriterSize(stallWriter{conn, patience}, pipeBuffer),
 		window: semaphore.NewWeighted(windowBytes),
 		sent:   make(chan sent, windowBytes/windowEach),
 		done:   make(chan struct{}),
@@ -117,10 +118,13 @@ func clientID(conn net.Conn, reader *bufio.Reader) (int64, error) {
 }
 
 // stallWriter gives each write its own time limit.
-type stallWriter struct{ net.Conn }
+type stallWriter struct {
+	net.Conn
+	limit time.Duration
+}
 
 func (w stallWriter) Write(p []byte) (int, error) {
-	if err := w.SetWriteDeadline(clock.Now().Add(stallLimit)); err != nil {
+	if err := w.SetWriteDeadline(clock.Now().Add(w.limit)); err != nil {
 		return 0, err
 	}
 	return w.Conn.Write(p)
@@ -129,28 +133,13 @@ func (w stallWriter) Write(p []byte) (int, error) {
 // answers reads one answer for each command sent, in order.
 func (p *pipe) answers(reader *bufio.Reader) error {
 	for s := range p.sent {
-		if err := p.conn.SetReadDeadline(clock.Now().Add(stallLimit)); err != nil {
+		if err := p.conn.SetReadDeadline(clock.Now().Add(p.patience)); err != nil {
 			return err
 		}
-		reply, err := cluster.ReadReply(reader)
-		if err == nil && s.what == kindCommand {
-			err = refusedWithin(reply)
-		}
-		if err != nil {
+		if _, err := cluster.ReadReply(reader); err != nil {
 			return p.explain(s.String(), err)
 		}
 		p.window.Release(s.weight)
-	}
-	return nil
-}
-
-// refusedWithin is the first refusal among the answers to an EXEC.
-func refusedWithin(reply any) error {
-	answers, _ := reply.([]any)
-	for _, answer := range answers {
-		if refused, ok := answer.(cluster.ServerError); ok {
-			return refused
-		}
 	}
 	return nil
 }
@@ -237,6 +226,10 @@ func (p *pipe) ended(err error) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() { // it takes nothing in, for it has not come to what it was sent before
+		return fmt.Errorf("%s did not answer for %s while it was sent keys", p.addr, p.patience)
+	}
 	return fmt.Errorf("send to %s: %w", p.addr, err)
 }
 
@@ -265,7 +258,7 @@ func (p *pipe) explain(what string, err error) error {
 	case p.ctx.Err() != nil:
 		return context.Cause(p.ctx)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%s did not answer for %s while it loaded %s", p.addr, stallLimit, what)
+		return fmt.Errorf("%s did not answer for %s while it loaded %s", p.addr, p.patience, what)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%s closed the connection while it loaded %s", p.addr, what)
 	}

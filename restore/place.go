@@ -20,6 +20,8 @@ type place struct {
 	given         string // the address as it was given, by which it is dialed
 	host          string // of the address given; tells machines apart
 	ip            netip.Addr
+	zone          string // machines of one can be lost together
+	rank          int    // where it stands among those given
 	port, busPort int
 	shard         int
 	primary       bool
@@ -46,7 +48,7 @@ func parsePlace(text string) (place, error) {
 	if err != nil || port == 0 {
 		return bad("its port is no port")
 	}
-	p := place{given: endpoint, host: host, port: int(port), busPort: int(port) + busOffset}
+	p := place{given: endpoint, host: host, zone: host, port: int(port), busPort: int(port) + busOffset}
 	if hasBus {
 		number, err := strconv.ParseUint(bus, 10, 16)
 		if err != nil || number == 0 {
@@ -110,18 +112,38 @@ func enough(given, shards, replicas int) error {
 	return hint.Refuse(fmt.Errorf("too few nodes: %s", text), fmt.Sprintf("give at least %d addresses", need))
 }
 
-// distribute makes the first addresses primaries, in the order of shards, and
-// gives the others to the shards as replicas, in turn. Of the shards whose
-// turn it could be it prefers one with no node on the replica's machine.
+// distribute makes the first addresses primaries, in the order of shards, and gives
+// of the others as many as are asked for to the shards as replicas, in turn: on no
+// machine, and in no zone, that has a node of the shard already, wherever that can be.
 func distribute(places []place, shards, replicas int) []place {
 	places = slices.Clone(places)
-	if replicas >= 0 {
-		places = places[:shards+replicas]
+	for i := range places {
+		places[i].rank, places[i].primary = i, i < shards
 	}
+	if replicas < 0 {
+		replicas = len(places) - shards
+	}
+	simple := inTurn(places[:shards+replicas], shards)
+	lowest := priceOf(simple, shards)
+	if lowest[sameHosts]+lowest[sameZones] == 0 {
+		return simple
+	}
+	// What was simply dealt out puts some together: is there anything better?
+	best := apart(simple[:shards], places[shards:], replicas)
+	if best != nil && priceOf(best, shards).compare(lowest) < 0 {
+		return best
+	}
+	return simple
+}
+
+// inTurn deals replicas out. Of the shards whose turn it could be it prefers one with
+// no node on the replica's machine.
+func inTurn(places []place, shards int) []place {
+	places = slices.Clone(places)
 	counts := make([]int, shards)
 	machines := make([]map[string]bool, shards)
 	for i := range shards {
-		places[i].shard, places[i].primary = i, true
+		places[i].shard = i
 		machines[i] = map[string]bool{places[i].host: true}
 	}
 	for i := shards; i < len(places); i++ {
@@ -140,25 +162,30 @@ func distribute(places []place, shards, replicas int) []place {
 }
 
 // spread moves one address of each machine to the front, then the second of
-// each, and so on: primaries on as many machines as there are. On one machine,
-// and with one node on each, the order stays.
+// each, and so on, and of those one of each zone: primaries on as many machines, and
+// in as many zones, as there are. On one machine, and with one node on each, the order
+// stays.
 func spread(places []place) []place {
-	rounds := map[string]int{}
-	type ranked struct {
-		place
-		round int
+	places = slices.Clone(places)
+	turns := func(of func(place) string) {
+		rounds := map[string]int{}
+		type ranked struct {
+			place
+			round int
+		}
+		var all []ranked
+		for _, p := range places {
+			all = append(all, ranked{p, rounds[of(p)]})
+			rounds[of(p)]++
+		}
+		slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.round, b.round) })
+		for i, r := range all {
+			places[i] = r.place
+		}
 	}
-	var all []ranked
-	for _, p := range places {
-		all = append(all, ranked{p, rounds[p.host]})
-		rounds[p.host]++
-	}
-	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(a.round, b.round) })
-	result := make([]place, len(all))
-	for i, r := range all {
-		result[i] = r.place
-	}
-	return result
+	turns(func(p place) string { return p.host })
+	turns(func(p place) string { return p.zone })
+	return places
 }
 
 // originalPlaces are the snapshot's own nodes, each in its own shard; at most

@@ -2,6 +2,8 @@ package restore
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +50,76 @@ func TestDistribute(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestApart holds placements against all there are: with the same primaries none has
+// fewer nodes of a shard on one host, nor of these fewer in one zone.
+func TestApart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 11))
+	better, clashing := 0, 0
+	for range 600 {
+		shards, hosts, zones := 1+rng.IntN(3), 1+rng.IntN(5), 1+rng.IntN(3)
+		left := rng.IntN(7)
+		replicas := left - rng.IntN(left/2+1)
+		var given []place
+		for i := range shards + left {
+			host := rng.IntN(hosts)
+			given = append(given, place{host: fmt.Sprint("h", host), zone: fmt.Sprint("z", host%zones), port: 1 + i})
+		}
+		given = spread(given)
+		placed := distribute(given, shards, replicas)
+		got, want := priceOf(placed, shards), cheapest(given, shards, replicas)
+		if got != want || len(placed) != shards+replicas {
+			t.Fatalf("%v: %s costs %v, there is one of %v", given, describe(placed), got, want)
+		}
+		used := map[int]bool{}
+		for i, p := range placed {
+			if used[p.port] || p.primary != (i < shards) || p.shard >= shards || i < shards && p.shard != i {
+				t.Fatalf("%s", describe(placed))
+			}
+			used[p.port] = true
+		}
+		for i := range given {
+			given[i].rank, given[i].primary = i, i < shards
+		}
+		if dealt := priceOf(inTurn(given[:shards+replicas], shards), shards); got.compare(dealt) < 0 {
+			better++
+		}
+		if got[sameHosts]+got[sameZones] > 0 {
+			clashing++
+		}
+	}
+	if better < 10 || clashing < 100 {
+		t.Errorf("%d of them are better than dealt out in turn, %d have nodes together", better, clashing)
+	}
+}
+
+// cheapest tries every way of giving the addresses that are left to shards or to none.
+func cheapest(given []place, shards, replicas int) price {
+	var best *price
+	var try func(at, used int, placed []place)
+	try = func(at, used int, placed []place) {
+		if at == len(given) {
+			if p := priceOf(placed, shards); used == replicas && (best == nil || p.compare(*best) < 0) {
+				best = &p
+			}
+			return
+		}
+		p := given[at]
+		p.rank, p.primary = at, at < shards
+		if p.primary {
+			p.shard = at
+			try(at+1, used, append(placed, p))
+			return
+		}
+		try(at+1, used, placed)
+		for s := range shards {
+			p.shard = s
+			try(at+1, used+1, append(slices.Clone(placed), p))
+		}
+	}
+	try(0, 0, nil)
+	return *best
 }
 
 func TestParsePlaces(t *testing.T) {

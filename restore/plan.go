@@ -18,6 +18,7 @@ type Plan struct {
 	Fetch  int64  // bytes that come from it, as they are stored
 	Bytes  int64  // what they unpack to
 	Keys   uint64 // of the snapshot
+	Loses  []Held // what running nodes hold, and will have lost
 	Expire uint64 // of Keys: those that have an expiry, and may be gone by then
 	Notes  []string
 }
@@ -39,7 +40,7 @@ type PlannedShard struct {
 // Place is a node of the restored cluster.
 type Place struct {
 	Address   string
-	Server    string // of a running node, "Redis 7.0.15"; else empty
+	Server    string // of a node that is there: "Redis 7.0.15", "not running"; else empty
 	MaxMemory int64  // of a running node, bytes; 0 is no limit
 	Folder    string // of a seed; else empty
 }
@@ -57,7 +58,8 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Keys: r.manifest.Keys(), Expire: r.manifest.Expiring(), Notes: r.outcome.Notes, Store: r.Snapshot.Stores()[0].Name}
-	for i, s := range r.manifest.Shards {
+	for _, i := range r.reads() {
+		s := r.manifest.Shards[i]
 		p.Bytes += r.sizeOf(i)
 		files := []int64{s.Dump.File.Bytes}
 		if r.AOF {
@@ -73,16 +75,21 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	for _, s := range steps {
 		p.Steps = append(p.Steps, Step{s.name, s.what()})
 	}
+	for _, t := range r.holding() {
+		p.Loses = append(p.Loses, t.held)
+	}
 	for i, slots := range r.layout {
 		p.Shards = append(p.Shards, PlannedShard{Slots: slots, Memory: r.memoryOf(i)})
 	}
 	for i, at := range r.places {
 		place := Place{Address: at.addr()}
-		if r.ToDir != "" {
+		if r.Node > 0 && i == r.own() {
+			place.Folder = r.ToDir
+		} else if r.ToDir != "" && r.Node == 0 {
 			place.Folder = r.folderName(i)
-		} else {
+		} else if r.ToDir == "" {
 			t := r.targets[i]
-			place.Server, place.MaxMemory = engineName(t.engine)+" "+t.version, t.maxMemory
+			place.Server, place.MaxMemory = t.server(), t.maxMemory
 		}
 		if shard := &p.Shards[at.shard]; at.primary {
 			shard.Primary = place
@@ -99,7 +106,21 @@ func (r *run) saysCheck() string {
 	if r.ToDir != "" {
 		return fmt.Sprintf("%s can be seeded", r.ToDir)
 	}
+	if r.through() {
+		return r.saysHosts()
+	}
+	if n := len(r.holding()); n > 0 {
+		return fmt.Sprintf("%s large enough and of a version that reads the dumps, and %d may be emptied", isAre(len(r.places)), n)
+	}
 	return fmt.Sprintf("%s empty, alone, large enough and of a version that reads the dumps", isAre(len(r.places)))
+}
+
+// server is what a node runs, in words.
+func (t *target) server() string {
+	if t.version == "" {
+		return "not running"
+	}
+	return engineName(t.engine) + " " + t.version
 }
 
 func isAre(nodes int) string {
@@ -122,6 +143,9 @@ func (r *run) saysLoad() string {
 	what := "RESTORE"
 	if r.AOF {
 		what = "RESTORE and the commands of the append-only files"
+	}
+	if r.Logical {
+		what = r.saysLogical()
 	}
 	text := fmt.Sprintf("%s by %s", human.Plural(r.manifest.Keys(), "key"), what)
 	if r.reshaped() {
@@ -159,14 +183,23 @@ func (r *run) saysCompare() string {
 func (r *run) saysSeed() string {
 	what := human.Plural(len(r.layout), "dump")
 	switch {
-	case r.AOF:
+	case r.Node > 0 && r.places[r.own()].primary:
+		return fmt.Sprintf("the data of slots %s, and a nodes.conf, into %s, out of sight", r.layout[r.places[r.own()].shard], r.ToDir)
+	case r.Node > 0:
+		return fmt.Sprintf("a nodes.conf into %s, out of sight: a replica copies its data from its primary", r.ToDir)
+	}
+	if r.AOF {
 		what = human.Plural(len(r.layout), "set") + " of append-only files"
-	case r.reshaped():
+	}
+	if r.reshaped() {
 		what = fmt.Sprintf("%s, cut anew by slot from the snapshot's %d", what, len(r.manifest.Shards))
 	}
 	return fmt.Sprintf("%s, and a nodes.conf for each of %s, into %s, out of sight", what, human.Plural(len(r.places), "node"), r.ToDir)
 }
 
 func (r *run) saysName() string {
+	if r.Node > 0 {
+		return "the files get their names, when all are whole"
+	}
 	return human.Plural(len(r.places), "folder") + " get their names, when all are whole"
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/slotark/slotark/internal/atomicfile"
@@ -41,19 +40,28 @@ type cut struct {
 // get their names only when every source was read to its end and found whole.
 func (r *run) recut(ctx context.Context, c *copies, b bundle) error {
 	header, err := r.commonHeader(b)
+	if err == nil {
+		err = r.seedBases(ctx, b)
+	}
 	if err != nil {
 		return err
 	}
 	var cuts []*cut
-	for _, shard := range b.onto {
-		cuts = append(cuts, r.openCut(ctx, shard, header, b))
+	expected := r.countKeys(ctx, b)
+	for i, shard := range b.onto {
+		cuts = append(cuts, r.openCut(ctx, r.dumpPath(r.stagedFolder(shard)), shard, header, b, expected[i]))
 	}
-	err = c.each(ctx, b.from, func(ctx context.Context, shard int, copied *catalog.Snapshot) error {
+	return r.finishCuts(cuts, c.each(ctx, b.from, func(ctx context.Context, shard int, copied *catalog.Snapshot) error {
 		return r.deal(ctx, shard, cuts, copied)
-	})
+	}))
+}
+
+// finishCuts ends new dumps, all of them with the error that there is, or all with
+// none.
+func (r *run) finishCuts(cuts []*cut, err error) error {
 	for _, cut := range cuts {
 		if err == nil {
-			err = r.finishCut(cut, b)
+			err = r.finishCut(cut)
 		}
 		cut.pipe.CloseWithError(err) // nil is the file's end
 	}
@@ -84,15 +92,15 @@ func (r *run) commonHeader(b bundle) (rdb.Header, error) {
 	return header, nil
 }
 
-// openCut begins a new dump.
-func (r *run) openCut(ctx context.Context, shard int, header rdb.Header, b bundle) *cut {
+// openCut begins a new dump, with how many keys it will have.
+func (r *run) openCut(ctx context.Context, path string, shard int, header rdb.Header, b bundle, expected counts) *cut {
 	reader, writer := io.Pipe()
 	out := &cut{shard: shard, owned: r.layout[shard], pipe: writer, ended: make(chan error, 1), dump: rdb.NewWriter(writer, header)}
 	go func() {
-		_, err := atomicfile.Create(ctx, filepath.Join(r.stagedFolder(shard), dumpName), reader)
+		_, err := atomicfile.Create(ctx, path, reader)
 		reader.CloseWithError(err)
 		if err != nil {
-			err = fmt.Errorf("write %s: %w", dumpName, err)
+			err = fmt.Errorf("write %s: %w", filepath.Base(path), err)
 		}
 		out.ended <- err
 	}()
@@ -106,6 +114,15 @@ func (r *run) openCut(ctx context.Context, shard int, header rdb.Header, b bundl
 		return r.manifest.Shards[x].Dump.Created.Compare(r.manifest.Shards[y].Dump.Created)
 	})
 	out.dump.Aux("ctime", strconv.FormatInt(r.manifest.Shards[created].Dump.Created.Unix(), 10))
+	if r.AOF {
+		out.dump.Aux("aof-base", "1")
+	}
+	// Slots are not announced one by one (Redis 7.4, Valkey 8): that would promise
+	// an order by slot. Servers share the count out over their slots. In which
+	// database how many keys are, where there are several, no index says.
+	if r.maxDB(shard) == 0 {
+		out.dump.Counts(0, expected.keys, expected.expiring)
+	}
 	return out
 }
 
@@ -159,24 +176,32 @@ func (d *dealer) records(ctx context.Context) error {
 		case err != nil:
 			return sourceError{err}
 		}
-		switch record.Kind {
-		case rdb.KindFunction:
-			d.code[d.index] = append(d.code[d.index], bytes.Clone(record.Value))
-		case rdb.KindModuleAux:
-			d.note("module-aux", "warning", "shard "+d.shard.Slots.String(),
-				fmt.Sprintf("the module %q keeps data of its own beside the keys, which is left out where dumps are cut anew", record.Name))
-		case rdb.KindKey:
-			if err := d.key(ctx, record); err != nil {
-				return err
-			}
+		if err := d.record(ctx, record); err != nil {
+			return err
 		}
 	}
+}
+
+func (d *dealer) record(ctx context.Context, r *rdb.Record) error {
+	switch r.Kind {
+	case rdb.KindFunction:
+		d.code[d.index] = append(d.code[d.index], bytes.Clone(r.Value))
+	case rdb.KindModuleAux:
+		d.note("module-aux", "warning", "shard "+d.shard.Slots.String(),
+			fmt.Sprintf("the module %q keeps data of its own beside the keys, which is left out where dumps are cut anew", r.Name))
+	case rdb.KindKey:
+		return d.key(ctx, r)
+	}
+	return nil
 }
 
 // key writes one key to the dump of its slot.
 func (d *dealer) key(ctx context.Context, r *rdb.Record) error {
 	at := slices.IndexFunc(d.cuts, func(c *cut) bool { return c.owned.Contains(r.Slot) })
 	switch {
+	case at < 0 && d.Node > 0 && d.shard.Slots.Contains(r.Slot): // another node's
+		d.task.Keys++
+		return nil
 	case at < 0 || !d.shard.Slots.Contains(r.Slot):
 		return sourceError{fmt.Errorf("%w: key %s is in slot %d, which the shard does not own", verify.ErrDamaged, quoteKey(r.Key), r.Slot)}
 	case !r.Portable():
@@ -199,25 +224,10 @@ func (d *dealer) key(ctx context.Context, r *rdb.Record) error {
 	return d.value.writeRaw(out.dump)
 }
 
-// finishCut writes the libraries of functions, each once, and the dump's end.
-func (r *run) finishCut(c *cut, b bundle) error {
-	names := map[string][]byte{}
-	for _, source := range b.from {
-		if r.manifest.Shards[source].Slots.Intersect(c.owned).Len() == 0 {
-			continue
-		}
-		for _, code := range r.code[source] {
-			name, _, _ := strings.Cut(string(code), "\n")
-			if other, twice := names[name]; twice {
-				if !bytes.Equal(other, code) {
-					r.note("functions-disagree", "error", "shard "+c.owned.String(),
-						fmt.Sprintf("the shards that it is made of have different libraries that begin with %s: it got the first", quoteKey([]byte(name))))
-				}
-				continue
-			}
-			names[name] = code
-			c.dump.Function(code)
-		}
+// finishCut writes the libraries of functions and the dump's end.
+func (r *run) finishCut(c *cut) error {
+	for _, code := range r.librariesOf(c.shard) {
+		c.dump.Function(code)
 	}
 	r.outcome.Shards[c.shard].Keys, r.outcome.Shards[c.shard].Bytes = c.keys, c.bytes
 	return c.dump.Close()

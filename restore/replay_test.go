@@ -16,6 +16,7 @@ import (
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/hint"
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/redisproc"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/verify"
@@ -132,6 +133,25 @@ func compareDamage(t *testing.T, s *source) {
 	if got := compare(t); !got.Equal() {
 		t.Errorf("after mending: %v", got.Findings)
 	}
+	t.Run("proved by the slot index", func(t *testing.T) {
+		// A dump is read only where the index does not prove what the cluster holds.
+		for _, shard := range s.snapshot.Manifest.Shards {
+			for store := range s.roots {
+				s.damage(t, store, shard.Dump.Object)
+				defer s.damage(t, store, shard.Dump.Object) // back
+			}
+		}
+		got := compare(t)
+		if !got.Equal() || got.Keys+got.Expired != s.snapshot.Manifest.Keys() || got.Digest == (rdb.Digest{}) {
+			t.Errorf("%d keys, %d expired, %s: %v", got.Keys, got.Expired, got.Digest, got.Findings)
+		}
+		do(t, at, "SETRANGE", victim, 1, "a")
+		options := verify.CompareOptions{Snapshot: s.snapshot, Access: access(), Seeds: addrs}
+		if c, err := verify.CompareLive(t.Context(), options); err == nil || !strings.Contains(err.Error(), "store there: read dump of shard") {
+			t.Errorf("what the index does not prove was compared with a damaged dump: %+v, %v", c, err)
+		}
+		do(t, at, restoreVictim...)
+	})
 	do(t, at, "FUNCTION", "FLUSH")
 	if got := compare(t); got.Equal() || !mentions(got, "functions-differ", at) {
 		t.Errorf("after FUNCTION FLUSH: %v", got.Findings)

@@ -3,6 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,12 +76,43 @@ func (r *run) notKnown(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// attach makes a node a replica and waits until it has what its primary has.
 func (r *run) attach(ctx context.Context, t, primary *target) error {
-	if _, err := t.node.Do(ctx, "CLUSTER", "REPLICATE", primary.id); err != nil {
-		return err
-	}
 	limit := attachLimit + time.Duration(r.memoryOf(t.shard)/attachRate)*time.Second
-	return wait(ctx, limit, func(ctx context.Context) (string, error) { return notFollowing(ctx, t, primary) })
+	told := false
+	return wait(ctx, limit, func(ctx context.Context) (string, error) {
+		if !told {
+			if missing, err := replicate(ctx, t, primary); missing != "" || err != nil {
+				return missing, err
+			}
+			told = true
+		}
+		return notFollowing(ctx, t, primary)
+	})
+}
+
+// replicate tells a node to follow a primary, and says what it lacks to be told, "" when
+// it was. One that follows it already is not told: a killed restore may have done so,
+// or this one without an answer, and to say so again would have it copy all anew. One
+// without slots counts nodes that it still shakes hands with among those it knows, and
+// would refuse to follow them.
+func replicate(ctx context.Context, t, primary *target) (string, error) {
+	text, err := t.node.Text(ctx, "CLUSTER", "NODES")
+	if err != nil {
+		return "", err
+	}
+	lines, err := cluster.ParseNodes(text)
+	if err != nil {
+		return "", fmt.Errorf("CLUSTER NODES of %s: %w", t.addr(), err)
+	}
+	switch {
+	case slices.ContainsFunc(lines, func(n cluster.NodeLine) bool { return n.Has("myself") && n.PrimaryID == primary.id }):
+		return "", nil
+	case !slices.ContainsFunc(lines, func(n cluster.NodeLine) bool { return n.ID == primary.id }):
+		return "it does not know its primary yet", nil
+	}
+	_, err = t.node.Do(ctx, "CLUSTER", "REPLICATE", primary.id)
+	return "", err
 }
 
 // notFollowing says what a replica still lacks, "" when it has all that its

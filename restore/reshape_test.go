@@ -1,8 +1,11 @@
 package restore_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/restore"
 )
@@ -25,9 +29,17 @@ func TestReshape(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	uneven := []slot.Set{slot.SetOf(slot.Range{First: 0, Last: 99}, slot.Range{First: 16000, Last: 16383}), slot.SetOf(slot.Range{First: 100, Last: 15999})}
-	t.Run("replay onto two", func(t *testing.T) { replayReshaped(t, s, emptyNodes(t, 3), uneven) })
-	t.Run("seed on two", func(t *testing.T) { seedReshaped(t, s, freeAddrs(t, 3), uneven) })
+
+	two := []slot.Set{uneven[0], uneven[1].Union(uneven[2])}
+	t.Run("replay onto two", func(t *testing.T) { replayReshaped(t, s, emptyNodes(t, 3), two) })
+	t.Run("seed on two", func(t *testing.T) {
+		result := seedReshaped(t, s, freeAddrs(t, 3), two)
+		for _, f := range result.Folders[:2] {
+			if announced, held := countsOf(t, f); announced != held {
+				t.Errorf("%s announces %v keys, of which expire, and holds %v", f.Path, announced, held)
+			}
+		}
+	})
 	t.Run("no addresses", func(t *testing.T) {
 		o := restore.Options{Snapshot: s.snapshot, ToDir: filepath.Join(t.TempDir(), "new"), Layout: restore.Balanced(2), Access: access(), Replicas: restore.AllReplicas}
 		if _, err := restore.Run(t.Context(), o); !errors.Is(err, hint.ErrRefused) || !strings.Contains(fmt.Sprint(hint.Of(err)), "--at") {
@@ -44,6 +56,20 @@ func TestReshape(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantFallback(t, s, result)
+	})
+	t.Run("no index", func(t *testing.T) {
+		for store := range s.roots {
+			s.damage(t, store, s.snapshot.Manifest.Shards[2].SlotIndex.Object)
+		}
+		o := restore.Options{Snapshot: s.snapshot, ToDir: filepath.Join(t.TempDir(), "new"), At: freeAddrs(t, 4), Layout: restore.Balanced(4), Access: access()}
+		result, err := restore.Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		announced, held := countsOf(t, result.Folders[3])
+		if off := float64(announced[0]) / float64(held[0]); announced == held || off < 0.8 || off > 1.2 {
+			t.Errorf("without an index %v are announced of %v", announced, held)
+		}
 	})
 	s.damage(t, 1, damaged)
 	t.Run("both stores damaged", func(t *testing.T) {
@@ -78,9 +104,35 @@ func replayReshaped(t *testing.T, s *source, addrs []string, layout []slot.Set) 
 	}
 }
 
-func seedReshaped(t *testing.T, s *source, at []string, layout []slot.Set) {
+func seedReshaped(t *testing.T, s *source, at []string, layout []slot.Set) *restore.Result {
 	result := seedAndStart(t, s, at, layout...)
 	wantReshaped(t, s, at, layout, result)
+	return result
+}
+
+// countsOf reads how many keys a seeded dump announces, and how many of them
+// expire; and how many there are.
+func countsOf(t *testing.T, f restore.Folder) (announced, held [2]uint64) {
+	t.Helper()
+	dump, err := os.ReadFile(filepath.Join(f.Path, "dump.rdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r := rdb.NewReader(bytes.NewReader(dump), rdb.Options{Size: int64(len(dump))}); ; {
+		rec, err := r.Next()
+		switch {
+		case err == io.EOF:
+			return announced, held
+		case err != nil:
+			t.Fatal(err)
+		case rec.Kind == rdb.KindResizeDB:
+			announced = [2]uint64{rec.Keys, rec.Expiring}
+		case rec.Kind == rdb.KindKey:
+			if held[0]++; rec.HasExpiry {
+				held[1]++
+			}
+		}
+	}
 }
 
 // wantFallback checks that the damaged copy is a finding, and the data whole.

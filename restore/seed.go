@@ -36,20 +36,16 @@ type Folder struct {
 
 // checkSeed proves that nothing is overwritten and nobody is impersonated.
 func (r *run) checkSeed(ctx context.Context) error {
-	if err := cmp.Or(r.checkSets(), r.checkLayout()); err != nil {
+	if err := cmp.Or(r.checkSets(), r.checkLayout(), r.checkOne(), r.checkBases()); err != nil {
 		return err
 	}
-	if err := lookInto(r.ToDir); err != nil {
+	if err := lookInto(r.ToDir, r.nodeID(), r.Resume); err != nil {
 		return err
 	}
 	if err := r.placeSeeds(ctx); err != nil {
 		return err
 	}
-	var unresolved []error
-	for i := range r.places {
-		unresolved = append(unresolved, r.places[i].resolve(ctx))
-	}
-	return refuse(unresolved)
+	return r.resolveAll(ctx)
 }
 
 // placeSeeds decides which address each folder is for.
@@ -74,13 +70,17 @@ func (r *run) placeSeeds(ctx context.Context) error {
 	if err := enough(len(given), shards, r.Replicas); err != nil {
 		return err
 	}
-	r.places = distribute(given, shards, r.Replicas)
+	r.places = distribute(r.zoned(given), shards, r.Replicas)
+	r.noteTogether()
+	if r.Node > 0 && r.own() < 0 {
+		return hint.Refuse(fmt.Errorf("the cluster has %d nodes, and node %d is none of them", len(r.places), r.Node), "Give more --replicas, or leave the node out.")
+	}
 	return nil
 }
 
 // checkSilence asks the snapshot's own addresses. Whoever answers there, even
-// with a refusal, is alive: nodes seeded with the same addresses would fight
-// over them.
+// with a refusal, or says nothing and takes connections, is alive: nodes seeded with
+// the same addresses would fight over them.
 func (r *run) checkSilence(ctx context.Context) error {
 	alive := make([]string, len(r.places))
 	var group errgroup.Group
@@ -89,7 +89,8 @@ func (r *run) checkSilence(ctx context.Context) error {
 		group.Go(func() error {
 			node := r.Access.Open(p.given)
 			defer node.Close()
-			if err := node.Ping(ctx); err == nil || !errors.Is(err, cluster.ErrUnreachable) {
+			err := node.Ping(ctx)
+			if err == nil || !errors.Is(err, cluster.ErrUnreachable) || cluster.Unanswered(err) && r.Access.Accepts(ctx, p.given) {
 				alive[i] = p.addr()
 			}
 			return nil
@@ -118,42 +119,62 @@ func (r *run) seed(ctx context.Context) (err error) {
 	}
 	// Of two restores into one folder the second stops here, and must not take
 	// away what is the first's.
-	if r.held, err = take(r.ToDir); err != nil {
+	plan, err := r.planID()
+	if err != nil {
+		return err
+	}
+	if r.held, err = take(r.ToDir, r.nodeID(), plan, r.Resume); err != nil {
 		return err
 	}
 	r.made = append(r.made, r.held.staging())
 	if r.held.before != nil {
-		r.outcome.Notes = append(r.outcome.Notes, "began anew over what was left of a killed "+r.held.before.String())
+		how := "began anew over what was left of a killed "
+		if r.held.goesOn(plan) {
+			how = "went on with a killed "
+		}
+		r.outcome.Notes = append(r.outcome.Notes, how+r.held.before.String())
 	}
-	if err := r.record(); err != nil {
+	if err := cmp.Or(r.record(plan), r.held.sweep(r.folderNames())); err != nil {
 		return full(err, r.ToDir)
 	}
+	if r.whole() {
+		return nil
+	}
 	nodes := r.confNodes()
-	for i := range r.places {
+	for _, i := range r.seeds() {
 		if err := r.seedNode(ctx, i, nodes); err != nil {
 			return full(err, r.ToDir)
 		}
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, b := range r.bundles() {
-		group.Go(func() error { return r.seedBundle(ctx, b) })
+	for _, b := range r.seedBundles() {
+		group.Go(func() error {
+			kept, err := r.keepsSeeded(b)
+			if err == nil && !kept {
+				err = r.seedBundle(ctx, b)
+			}
+			if err == nil && !kept {
+				err = r.noteSeeded(ctx, b)
+			}
+			return err
+		})
 	}
 	return full(group.Wait(), r.ToDir)
 }
 
 // record says in the staging folder whose it is.
-func (r *run) record() error {
+func (r *run) record(plan string) error {
 	host, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read the host's name: %w", err)
 	}
-	return r.held.write(record{Snapshot: r.manifest.ID, Host: host, PID: os.Getpid(), Begun: r.started, Locked: r.held.locked, Folders: r.folderNames()})
+	return r.held.write(record{Snapshot: r.manifest.ID, Host: host, PID: os.Getpid(), Begun: r.started, Locked: r.held.locked, Folders: r.folderNames(), Node: r.nodeID(), Plan: plan})
 }
 
 func (r *run) folderNames() []string {
-	names := make([]string, len(r.places))
-	for i := range r.places {
-		names[i] = r.folderName(i)
+	var names []string
+	for _, i := range r.seeds() {
+		names = append(names, r.folderName(i))
 	}
 	return names
 }
@@ -180,10 +201,15 @@ func full(err error, dir string) error {
 	return err
 }
 
-// folderName is "01-shard-0-primary": the number is the node's place in --at.
+// folderName is "01-shard-0-primary": the number is the node's place in --at, wherever
+// --zone has put it, and without --at among those chosen.
 func (r *run) folderName(i int) string {
 	p := r.places[i]
-	name := fmt.Sprintf("%02d-shard-%d-", i+1, r.layout[p.shard].Ranges()[0].First)
+	number := i + 1
+	if len(r.At) > 0 {
+		number = p.rank + 1
+	}
+	name := fmt.Sprintf("%02d-shard-%d-", number, r.layout[p.shard].Ranges()[0].First)
 	if p.primary {
 		return name + "primary"
 	}
@@ -200,8 +226,12 @@ func (r *run) folderName(i int) string {
 // sync from its primary in any case.
 func (r *run) seedNode(ctx context.Context, i int, nodes []confNode) error {
 	dir := r.stagedFolder(i)
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("make a node's folder: %w", err)
+	}
+	// One that a killed restore has left names other ids.
+	if err := os.Remove(filepath.Join(dir, nodesName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove an old %s: %w", nodesName, err)
 	}
 	conf := strings.NewReader(formatNodesConf(nodes, i))
 	if _, err := atomicfile.Create(ctx, filepath.Join(dir, nodesName), conf); err != nil {
@@ -216,13 +246,26 @@ func (r *run) stagedFolder(i int) string { return filepath.Join(r.held.staging()
 // seedBundle writes the data of the primaries of a bundle.
 func (r *run) seedBundle(ctx context.Context, b bundle) error {
 	if !r.same(b) {
+		recut := r.recut
+		if r.AOF {
+			recut = r.recutSets
+		}
 		return r.fromAnyStore(ctx, "seed",
-			func(ctx context.Context, c *copies) error { return r.recut(ctx, c, b) },
-			func() error { return nil }) // dumps that failed have left no file
+			func(ctx context.Context, c *copies) error { return recut(ctx, c, b) },
+			func() error {
+				var failures []error
+				for _, shard := range b.onto {
+					failures = append(failures, clearSet(r.stagedFolder(shard))) // dumps that failed have left no file
+				}
+				return errors.Join(failures...)
+			})
 	}
 	dir, target := r.stagedFolder(b.onto[0]), b.onto[0] // the primaries stand first, by shard
 	seedOne := func(ctx context.Context, shard int, copied *catalog.Snapshot) error {
-		return r.seedDump(ctx, filepath.Join(dir, dumpName), shard, target, copied)
+		return r.seedDump(ctx, r.dumpPath(dir), shard, target, copied)
+	}
+	if err := r.seedBases(ctx, b); err != nil {
+		return err
 	}
 	again := func() error { return nil }
 	if r.AOF { // a dump beside them would not be read
@@ -243,7 +286,7 @@ func (r *run) seedDump(ctx context.Context, path string, shard, target int, copi
 		return sourceError{err}
 	}
 	defer func() { err = errors.Join(err, body.Close()) }()
-	task := progress.Event{Task: "shard " + m.Slots.String(), Phase: "seed", Total: m.Dump.Content().Bytes, Detail: filepath.Base(filepath.Dir(path))}
+	task := progress.Event{Task: "shard " + m.Slots.String(), Phase: "seed", Total: m.Dump.Content().Bytes, Detail: r.folderName(target)}
 	// The inspector pulls; what it reads goes to the file. The file's reader
 	// sees the end only when the inspector found the whole dump sound.
 	reader, writer := io.Pipe()

@@ -117,8 +117,11 @@ func setArgs(m *manifest.AOF) []string {
 func (r *run) setNotes() []string {
 	notes := []string{
 		"start every node as it is said here: with appendonly no a server does not read its append-only files",
-		"start the primaries first; the replicas copy their data from them",
+		startPrimaries,
 		"append-only files hold no configuration: give the nodes their passwords, ACL users and modules before they start",
+	}
+	if release, _ := parseRelease(r.manifest.Server.Version); r.reshaped() && !release.atLeast(7, 0) {
+		notes = append(notes, "the new append-only files are of the form that servers of 7.0 and later read: start no older ones with them")
 	}
 	return append(notes, r.notComparable()...)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -209,18 +210,59 @@ func TestReplaySets(t *testing.T) {
 			t.Errorf("it is not said what was left out: %v", r.Notes)
 		}
 	})
+	t.Run("refused onto others", func(t *testing.T) { s.refusedOntoOthers(t, last) })
 	t.Run("refused", func(t *testing.T) {
 		list := keyIn(s.Nodes[0], "alist")
 		more := cluster.AppendCommand(nil, "RPUSH", list, 1)
 		within := slices.Concat(more, cluster.AppendCommand(nil, "MULTI"), cluster.AppendCommand(nil, "INCR", list), cluster.AppendCommand(nil, "EXEC"))
-		for name, text := range map[string][]byte{"INCR": cluster.AppendCommand(more, "INCR", list), "EXEC": within} {
+		for name, text := range map[string][]byte{"alone": cluster.AppendCommand(more, "INCR", list), "of a transaction": within} {
 			_, addrs, err := replay(t, s.asOneFile(t, last, text))
-			if err == nil || !strings.Contains(err.Error(), "refused the command "+name+" at byte ") || !strings.Contains(err.Error(), " of appendonly.aof: WRONGTYPE") {
-				t.Errorf("a command that is refused: %v", err)
+			if err == nil || !strings.Contains(err.Error(), "refused the command INCR at byte ") || !strings.Contains(err.Error(), " of appendonly.aof: WRONGTYPE") {
+				t.Errorf("a command that is refused, %s: %v", name, err)
 			}
 			requireEmpty(t, addrs)
 		}
 	})
+}
+
+// refusedOntoOthers has each command that cannot be given to one of several shards
+// stand in the files: either way it is named, and nothing is left.
+func (s *sets) refusedOntoOthers(t *testing.T, from *catalog.Snapshot) {
+	own, other := keyIn(s.Nodes[0], "own"), keyIn(s.Nodes[0], "other")
+	addrs := emptyNodes(t, 3)
+	for _, c := range []struct {
+		want     string
+		commands [][]any
+	}{
+		{`"MYMODULE.SET" at byte %d of appendonly.aof is not known here`, [][]any{{"MYMODULE.SET", own, 1}}},
+		{`"eval" at byte %d of appendonly.aof runs a script`, [][]any{{"eval", "return 1", 1, own}}},
+		{`"DEL" at byte %d of appendonly.aof has keys of several slots`, [][]any{{"DEL", own, other}}},
+		{`"SWAPDB" at byte %d of appendonly.aof names no key`, [][]any{{"SWAPDB", 0, 1}}},
+		{`"TRIMSLOTS" at byte %d of appendonly.aof removes slots that the shard owned later`, [][]any{{"TRIMSLOTS", "RANGES", 1, 0, 5}}},
+		{`the command at byte %d of appendonly.aof: FUNCTION "STATS"`, [][]any{{"FUNCTION", "STATS"}}},
+		{`FLUSHDB at byte %d of appendonly.aof comes after the command COPY`, [][]any{{"FLUSHDB"}, {"COPY", own, own + "2", "DB", 1}}},
+	} {
+		var text []byte
+		for _, command := range slices.Backward(c.commands) {
+			text = cluster.AppendCommand(text, command...)
+		}
+		last := len(cluster.AppendCommand(nil, c.commands[0]...))
+		one := s.asOneFile(t, from, text)
+		want := fmt.Sprintf(c.want, one.Manifest.Shards[0].AOF.Files[0].Bytes-int64(last))
+		o := restore.Options{Snapshot: one, To: addrs, Access: access(), AOF: true, Layout: restore.Balanced(3)}
+		_, replayed := restore.Run(t.Context(), o)
+		requireEmpty(t, addrs)
+		o.To, o.At, o.ToDir = nil, freeAddrs(t, 3), filepath.Join(t.TempDir(), "new")
+		_, seeded := restore.Run(t.Context(), o)
+		for _, err := range []error{replayed, seeded} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+		if _, err := os.Stat(o.ToDir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("something is left: %v", err)
+		}
+	}
 }
 
 // seedOneFile seeds folders from a snapshot whose first shard's set is one file,

@@ -1,8 +1,6 @@
 package restore
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,18 +46,12 @@ type record struct {
 	Locked bool `json:"locked"`
 	// Folders are the names that the nodes' folders will have.
 	Folders []string `json:"folders"`
+	// Node is the id of the one node that is seeded, where the target folder is to
+	// be its own: what is in its folder then moves into that.
+	Node string `json:"node,omitempty"`
+	// Plan names all that decides what is in them.
+	Plan string `json:"plan"`
 }
-
-// stamp tells a file from one that was written to since.
-type stamp struct {
-	Bytes    int64     `json:"bytes"`
-	Modified time.Time `json:"modified"`
-}
-
-// stamps are by the path below the target folder. They stand beside the record
-// from when all is there that gets its name next: what is found beside the
-// staging folder may be this restore's only from then on.
-type stamps map[string]stamp
 
 func (r *record) String() string {
 	return fmt.Sprintf("restore of %s, begun %s by process %d on %s", r.Snapshot, human.Moment(r.Begun), r.PID, r.Host)
@@ -68,6 +60,8 @@ func (r *record) String() string {
 // unfinished is the staging folder of a target folder, held by this process.
 type unfinished struct {
 	dir    string // the target folder
+	node   string // as in the record
+	resume bool   // whoever asks says that the restore before is over
 	file   *os.File
 	locked bool
 	before *record // that of a restore which was killed; nil where there is none
@@ -81,9 +75,10 @@ var errBusy = errors.New("another restore into this folder is under way")
 
 // lookInto finds out whether a folder can be seeded: it is empty, or not there,
 // or holds nothing but what a restore has left that was killed. It changes
-// nothing.
-func lookInto(dir string) error {
-	entries, err := os.ReadDir(dir)
+// nothing. With resume it is enough that whoever asks says that the restore is over,
+// where nobody can tell.
+func lookInto(dir, node string, resume bool) error {
+	entries, err := entriesOf(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -94,7 +89,7 @@ func lookInto(dir string) error {
 	case len(entries) == 0:
 		return nil
 	}
-	u := &unfinished{dir: dir}
+	u := &unfinished{dir: dir, node: node, resume: resume}
 	err = u.lock(os.O_RDWR)
 	if errors.Is(err, fs.ErrNotExist) {
 		return u.leftAlone()
@@ -106,9 +101,9 @@ func lookInto(dir string) error {
 }
 
 // take makes the staging folder and holds it. What a restore that was killed
-// has left is removed first.
-func take(dir string) (*unfinished, error) {
-	u := &unfinished{dir: dir}
+// has left is removed first, unless that was of the same plan.
+func take(dir, node, plan string, resume bool) (*unfinished, error) {
+	u := &unfinished{dir: dir, node: node, resume: resume}
 	for range takeAttempts {
 		err := os.Mkdir(u.staging(), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
@@ -120,7 +115,7 @@ func take(dir string) (*unfinished, error) {
 		if err == nil {
 			err = u.examine()
 		}
-		if err == nil {
+		if err == nil && !u.goesOn(plan) {
 			err = u.clear()
 		}
 		if err != nil {
@@ -170,6 +165,9 @@ func readRecord(f *os.File) *record {
 	return r
 }
 
+// goesOn tells whether what is there was left by a restore of the same plan.
+func (u *unfinished) goesOn(plan string) bool { return u.before != nil && u.before.Plan == plan }
+
 // examine finds whatever in the target folder is not the unfinished work of a
 // restore that is over. The record is locked.
 func (u *unfinished) examine() error {
@@ -178,11 +176,13 @@ func (u *unfinished) examine() error {
 	if r == nil { // killed before it wrote anything
 		r = new(record)
 	}
-	if host, err := os.Hostname(); u.before != nil && (err != nil || host != r.Host || !r.Locked || !u.locked) {
+	// An orchestrator runs one pod for a node's folder at a time, wherever it does.
+	sameNode := u.node != "" && u.node == r.Node
+	if host, err := os.Hostname(); u.before != nil && !u.resume && (err != nil || host != r.Host && !sameNode || !r.Locked || !u.locked) {
 		return hint.Refuse(fmt.Errorf("%s holds what an unfinished %s left, and from here nobody can tell whether it is alive", u.dir, r),
-			"If it is not, remove "+u.staging()+" and the nodes' folders beside it.")
+			"If it is not: the same command with --resume goes on.")
 	}
-	entries, err := os.ReadDir(u.dir)
+	entries, err := entriesOf(u.dir)
 	if err == nil {
 		u.whole, err = readStamps(u.staging())
 	}
@@ -197,10 +197,12 @@ func (u *unfinished) examine() error {
 		switch {
 		case e.Name() == stagingName:
 			err = u.examineStaging(ours)
+		case u.whole != nil && r.Node != "" && len(r.Folders) == 1:
+			err = onlySeed(filepath.Join(u.dir, e.Name()), r.Folders[0], e.Name(), u.whole)
 		case u.whole == nil || !ours[e.Name()]:
 			err = notEmpty(u.dir, e.Name(), len(entries)-1)
 		default:
-			err = onlyNode(u.dir, e.Name(), u.whole)
+			err = onlySeed(filepath.Join(u.dir, e.Name()), e.Name(), ".", u.whole)
 		}
 		if err != nil {
 			return err
@@ -216,11 +218,11 @@ func (u *unfinished) examineStaging(ours map[string]bool) error {
 	}
 	for _, e := range entries {
 		switch {
-		case e.Name() == recordName || e.Name() == wholeName || atomicfile.IsTemp(e.Name()):
+		case e.Name() == recordName || e.Name() == wholeName || isEntry(e.Name()) || atomicfile.IsTemp(e.Name()):
 		case !ours[e.Name()]:
 			return foreign(filepath.Join(u.staging(), e.Name()))
 		default:
-			if err := onlyNode(u.staging(), e.Name(), nil); err != nil {
+			if err := onlySeed(filepath.Join(u.staging(), e.Name()), e.Name(), ".", nil); err != nil {
 				return err
 			}
 		}
@@ -228,40 +230,13 @@ func (u *unfinished) examineStaging(ours map[string]bool) error {
 	return nil
 }
 
-// onlyNode looks that a node's folder holds what a restore has put there and
-// nothing that came to it later: a server that was started there writes. Where
-// stamps are given, each file must have its own.
-func onlyNode(dir, name string, whole stamps) error {
-	entries, err := os.ReadDir(filepath.Join(dir, name))
-	if err != nil {
-		return foreign(filepath.Join(dir, name))
-	}
-	for _, e := range entries {
-		known := e.Name() == dumpName || e.Name() == nodesName || whole == nil && atomicfile.IsTemp(e.Name())
-		info, err := e.Info()
-		if err == nil && whole != nil {
-			was, listed := whole[filepath.Join(name, e.Name())]
-			known = known && listed && was.Bytes == info.Size() && was.Modified.Equal(info.ModTime())
-		}
-		if err != nil || !known || !info.Mode().IsRegular() {
-			return foreign(filepath.Join(dir, name, e.Name()))
-		}
-	}
-	return nil
-}
+// lostName is a folder that a file system makes for itself at its root.
+const lostName = "lost+found"
 
-// readStamps is nil where there are none.
-func readStamps(staging string) (stamps, error) {
-	f, err := os.Open(filepath.Join(staging, wholeName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var whole stamps
-	err = json.NewDecoder(io.LimitReader(f, maxRecordBytes)).Decode(&whole)
-	return whole, errors.Join(err, f.Close())
+// entriesOf is what is in a target folder.
+func entriesOf(dir string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(dir)
+	return slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.Name() == lostName && e.IsDir() }), err
 }
 
 func foreign(path string) error {
@@ -280,7 +255,7 @@ func notEmpty(dir, what string, others int) error {
 // leftAlone is about a folder that holds something and no record. A restore that
 // is killed in its last step, or its first, leaves only an empty staging folder.
 func (u *unfinished) leftAlone() error {
-	entries, err := os.ReadDir(u.dir)
+	entries, err := entriesOf(u.dir)
 	if err != nil {
 		return fmt.Errorf("look into the target folder: %w", err)
 	}
@@ -304,6 +279,17 @@ func (u *unfinished) leftAlone() error {
 func (u *unfinished) clear() error {
 	if u.before == nil {
 		return nil
+	}
+	if u.before.Node != "" {
+		entries, err := entriesOf(u.dir)
+		for _, e := range entries {
+			if e.Name() != stagingName && err == nil {
+				err = os.RemoveAll(filepath.Join(u.dir, e.Name()))
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("remove what a killed restore has left: %w", err)
+		}
 	}
 	for _, name := range u.before.Folders {
 		for _, dir := range []string{u.dir, u.staging()} {
@@ -341,36 +327,16 @@ func (u *unfinished) write(r record) error {
 	return nil
 }
 
-// seal says that all is whole in the staging folder.
-func (u *unfinished) seal(ctx context.Context, folders []string) error {
-	whole := stamps{}
-	for _, name := range folders {
-		entries, err := os.ReadDir(filepath.Join(u.staging(), name))
-		for _, e := range entries {
-			if info, infoErr := e.Info(); infoErr == nil {
-				whole[filepath.Join(name, e.Name())] = stamp{info.Size(), info.ModTime()}
-			} else if err == nil {
-				err = infoErr
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("look into a node's folder: %w", err)
-		}
-	}
-	text, err := json.Marshal(whole)
-	if err == nil {
-		_, err = atomicfile.Create(ctx, filepath.Join(u.staging(), wholeName), bytes.NewReader(text))
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", wholeName, err)
-	}
-	return nil
-}
-
 // end removes the staging folder, which is empty but for this. From then on
 // what has its name is a restored cluster.
 func (u *unfinished) end() error {
-	err := errors.Join(os.Remove(u.file.Name()), os.Remove(filepath.Join(u.staging(), wholeName)), os.Remove(u.staging()), atomicfile.SyncDir(u.dir))
+	entries, err := os.ReadDir(u.staging())
+	for _, e := range entries {
+		if isEntry(e.Name()) {
+			err = errors.Join(err, os.Remove(filepath.Join(u.staging(), e.Name())))
+		}
+	}
+	err = errors.Join(err, os.Remove(u.file.Name()), os.Remove(filepath.Join(u.staging(), wholeName)), os.Remove(u.staging()), atomicfile.SyncDir(u.dir))
 	if err != nil {
 		return fmt.Errorf("name the nodes' folders: %w", err)
 	}

@@ -1,7 +1,6 @@
 package restore_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,9 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,49 +20,7 @@ import (
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/snapshot/catalog"
-	"github.com/slotark/slotark/storage"
-	storefs "github.com/slotark/slotark/storage/fs"
 )
-
-// seedVariable makes the test's program a restore that kills itself:
-// "store folder|target folder|event".
-const seedVariable = "SLOTARK_TEST_KILLED_SEED"
-
-func TestMain(m *testing.M) {
-	if order := strings.Split(os.Getenv(seedVariable), "|"); len(order) == 3 {
-		if err := seedAndDie(order[0], order[1], order[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-// seedAndDie seeds a folder and kills its process at an event, from 1 on.
-func seedAndDie(store, dir, event string) error {
-	at, err := strconv.Atoi(event)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	r, err := catalog.Open(ctx, []storage.Named{{Name: "here", Store: storefs.Open(store)}})
-	if err != nil {
-		return err
-	}
-	s, err := r.Find(ctx, "prod", catalog.Latest)
-	if err != nil {
-		return err
-	}
-	_, err = restore.Run(ctx, seedOptions(s, dir, func(progress.Event) {
-		if at--; at == 0 {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {} // not one step further
-		}
-	}))
-	return err
-}
 
 // seedOptions seed one shard after the other, so that events come in order.
 func seedOptions(s *catalog.Snapshot, dir string, told progress.Func) restore.Options {
@@ -75,14 +30,14 @@ func seedOptions(s *catalog.Snapshot, dir string, told progress.Func) restore.Op
 
 // killedAt runs a restore into a folder that kills itself at an event. It
 // returns false where there are not so many events.
-func killedAt(t *testing.T, s *source, dir string, event int) bool {
+func killedAt(t *testing.T, s *source, dir string, event int, way ...string) bool {
 	t.Helper()
-	cmd := seedProcess(t, s, dir, event)
+	cmd := seedProcess(t, s, dir, event, way...)
 	output, err := cmd.CombinedOutput()
 	if err == nil {
 		return false
 	}
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+	if !wasKilled(cmd) {
 		t.Fatalf("event %d: %v: %s", event, err, output)
 	}
 	return true
@@ -90,10 +45,8 @@ func killedAt(t *testing.T, s *source, dir string, event int) bool {
 
 // seedProcess is a restore as a process of its own, which kills itself at an
 // event; 0: at none.
-func seedProcess(t *testing.T, s *source, dir string, event int) *exec.Cmd {
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s|%d", seedVariable, s.roots[0], dir, event))
-	return cmd
+func seedProcess(t *testing.T, s *source, dir string, event int, way ...string) *exec.Cmd {
+	return dyingRestore(t, s, "seed", event, dir, strings.Join(way, ""))
 }
 
 // tree is what is below a folder: of dumps their SHA-256, of the rest, which
@@ -137,7 +90,57 @@ func TestUnfinishedSeed(t *testing.T) {
 	t.Run("killed at every step", func(t *testing.T) { seedKilledAtEvery(t, s, len(events), want) })
 	t.Run("alive", func(t *testing.T) { seedAlive(t, s, want) })
 	t.Run("not only ours", func(t *testing.T) { seedNotOnlyOurs(t, s, seeding, naming) })
+	t.Run("what is whole is kept", func(t *testing.T) { seedKeeps(t, s, want) })
 	t.Run("nothing but its staging folder", func(t *testing.T) { seedStagingOnly(t, s, want) })
+}
+
+// seedKeeps kills a restore when two shards are written, and has one of them changed:
+// that is written once more, and the other is not. Another layout begins anew.
+func seedKeeps(t *testing.T, s *source, want map[string]string) {
+	root := t.TempDir()
+	killed := func(name string) string {
+		dir := filepath.Join(root, name)
+		// The seed's own, and an event of each shard that is written.
+		for event := 3; ; event++ {
+			if !killedAt(t, s, dir, event) {
+				t.Fatal("two shards were never written")
+			}
+			if entries, _ := filepath.Glob(filepath.Join(dir, ".slotark-incomplete", "loaded-*.json")); len(entries) == 2 {
+				return dir
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	dir := killed("same")
+	dumps, err := filepath.Glob(filepath.Join(dir, ".slotark-incomplete", "*", "dump.rdb"))
+	if err != nil || len(dumps) < 2 {
+		t.Fatalf("the dumps are %v, %v", dumps, err)
+	}
+	if err := os.Chtimes(dumps[0], time.Time{}, time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var written []string
+	options := seedOptions(s.snapshot, dir, func(e progress.Event) {
+		if e.Phase == "seed" && e.Ended {
+			written = append(written, e.Detail)
+		}
+	})
+	result, err := restore.Run(t.Context(), options)
+	if err != nil || len(written) != 2 || !slices.Contains(written, filepath.Base(filepath.Dir(dumps[0]))) {
+		t.Errorf("written were %v, %v", written, err)
+	}
+	if got := tree(t, dir); !maps.Equal(got, want) || result.Keys != s.snapshot.Manifest.Keys() {
+		t.Errorf("%d keys, and it made %v, want %v", result.Keys, got, want)
+	}
+	dir = killed("other")
+	options = seedOptions(s.snapshot, dir, nil)
+	options.Layout = restore.Balanced(4)
+	result, err = restore.Run(t.Context(), options)
+	if err != nil || result.Keys != s.snapshot.Manifest.Keys() || !strings.Contains(result.Notes[0], "began anew over what was left of a killed restore") {
+		t.Errorf("onto other shards it came to %v, %+v", err, result)
+	}
 }
 
 // seedStagingOnly has what is left of a restore that is killed in its first
@@ -187,7 +190,7 @@ func seedKilledAtEvery(t *testing.T, s *source, events int, want map[string]stri
 			}
 		case err != nil:
 			t.Errorf("killed at event %d, the next restore came to %v", at, err)
-		case at > 3 && !slices.ContainsFunc(result.Notes, func(note string) bool { return strings.Contains(note, "began anew over what was left") }):
+		case at > 3 && !slices.ContainsFunc(result.Notes, func(note string) bool { return strings.Contains(note, "went on with a killed restore") }):
 			t.Errorf("killed at event %d, the next restore says nothing of it: %v", at, result.Notes)
 		}
 		if got := tree(t, dir); !maps.Equal(got, want) {
@@ -196,14 +199,23 @@ func seedKilledAtEvery(t *testing.T, s *source, events int, want map[string]stri
 	}
 	root := t.TempDir()
 	often := filepath.Join(root, "often")
+	if err := os.Mkdir(often, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ended := false // each goes on with the one before, and has fewer events
 	for at := 1; at <= events; at++ {
 		dir := filepath.Join(root, fmt.Sprint(at))
-		if !killedAt(t, s, dir, at) || at < events && !killedAt(t, s, often, at) {
+		if !killedAt(t, s, dir, at) {
 			t.Fatalf("event %d of %d did not come", at, events)
 		}
 		again(at, dir)
+		if !ended {
+			ended = at > 1 && maps.Equal(tree(t, often), want) || !killedAt(t, s, often, at) // the one before may have been killed at its very end
+		}
 	}
-	again(events-1, often)
+	if got := tree(t, often); !ended || !maps.Equal(got, want) {
+		t.Errorf("killed again and again it made %v, want %v", got, want)
+	}
 }
 
 // seedAlive holds a restore in the middle: no other one takes its folder, and

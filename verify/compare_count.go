@@ -26,9 +26,15 @@ func (c *comparing) countPrimary(ctx context.Context, p int) error {
 	node := c.Access.Open(primary.Primary.Addr)
 	defer node.Close()
 	slots := slices.Collect(primary.Slots.All())
-	counts, err := node.CountKeysInSlots(ctx, slots)
-	if err != nil {
-		return err
+	total := make([]int64, len(slots))
+	for db := range c.maxDB() + 1 {
+		counts, err := node.CountKeysInSlotsOf(ctx, db, slots)
+		if err != nil {
+			return err
+		}
+		for i, n := range counts {
+			total[i] += n
+		}
 	}
 	// The clock after the count: a key that expires later than this was
 	// certainly still there.
@@ -37,9 +43,18 @@ func (c *comparing) countPrimary(ctx context.Context, p int) error {
 		return err
 	}
 	for i, n := range slots {
-		c.counts[n], c.counted[n] = counts[i], now.UnixMilli()
+		c.counts[n], c.counted[n] = total[i], now.UnixMilli()
 	}
 	return nil
+}
+
+// maxDB is the highest database in which the snapshot has keys.
+func (c *comparing) maxDB() int {
+	highest := 0
+	for _, s := range c.Snapshot.Manifest.Shards {
+		highest = max(highest, s.Dump.MaxDB)
+	}
+	return highest
 }
 
 func (c *comparing) readIndex(ctx context.Context, s int) error {
@@ -47,7 +62,7 @@ func (c *comparing) readIndex(ctx context.Context, s int) error {
 }
 
 func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s int) error {
-	index, err := openIndex(ctx, copied, c.Snapshot.Manifest.Shards[s])
+	index, err := OpenIndex(ctx, copied, c.Snapshot.Manifest.Shards[s])
 	if err != nil {
 		return err
 	}
@@ -60,8 +75,8 @@ func (c *comparing) readIndexIn(ctx context.Context, copied *catalog.Snapshot, s
 	return nil
 }
 
-// openIndex reads the slot index of a shard.
-func openIndex(ctx context.Context, copied *catalog.Snapshot, shard manifest.Shard) (*manifest.SlotIndex, error) {
+// OpenIndex reads the slot index of a shard.
+func OpenIndex(ctx context.Context, copied *catalog.Snapshot, shard manifest.Shard) (*manifest.SlotIndex, error) {
 	body, err := copied.Open(ctx, shard.SlotIndex)
 	if err != nil {
 		return nil, err

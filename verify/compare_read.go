@@ -49,7 +49,6 @@ type visitor struct {
 // sumLive adds up what a primary holds.
 func (c *comparing) sumLive(ctx context.Context, p int) error {
 	primary := c.primaries[p]
-	var marks marker
 	strays := 0
 	return c.readLive(ctx, primary, visitor{
 		key: func(r *rdb.Record) error {
@@ -62,12 +61,8 @@ func (c *comparing) sumLive(ctx context.Context, p int) error {
 				}
 				return nil
 			}
-			t := &c.live[r.Slot]
-			if expiresBy(r, c.cutoff[r.Slot]) {
-				t.expired++
-				return nil
-			}
-			t.add(marks.item(r), r.Digest)
+			c.liveEncodings[p].Count(r)
+			c.live[r.Slot].add(r, c.cutoff[r.Slot])
 			return nil
 		},
 		function: c.liveFunctions[p].collector(&c.liveFunctions[p]),
@@ -75,9 +70,11 @@ func (c *comparing) sumLive(ctx context.Context, p int) error {
 }
 
 // sumSaved adds up what a shard's dump holds, as the first store has it whose
-// copy is whole.
+// copy is whole; or knows it by the slot index, where the cluster holds just that.
 func (c *comparing) sumSaved(ctx context.Context, s int) error {
-	var marks marker
+	if c.provedByIndex(s) && c.takeIndex(ctx, s) == nil {
+		return nil
+	}
 	shard := c.Snapshot.Manifest.Shards[s]
 	return c.fromAnyStore(ctx, func(copied *catalog.Snapshot) error {
 		for n := range shard.Slots.All() {
@@ -90,15 +87,10 @@ func (c *comparing) sumSaved(ctx context.Context, s int) error {
 					return fmt.Errorf("key %s is in slot %d, which the shard does not own", quoteKey(r.Key), r.Slot)
 				}
 				t := &c.saved[r.Slot]
-				t.whole = t.whole.Add(r.Digest)
+				t.add(r, c.cutoff[r.Slot])
 				if expiresBy(r, c.counted[r.Slot]) {
 					t.gone++
 				}
-				if expiresBy(r, c.cutoff[r.Slot]) {
-					t.expired++
-					return nil
-				}
-				t.add(marks.item(r), r.Digest)
 				return nil
 			},
 			function: c.savedFunctions[s].collector(&c.savedFunctions[s]),
@@ -120,18 +112,13 @@ func (libraries) collector(into *libraries) func([]byte) {
 func (c *comparing) readLive(ctx context.Context, primary cluster.Shard, v visitor) (err error) {
 	addr := primary.Primary.Addr
 	v.task = progress.Event{Task: "shard " + primary.Slots.String(), Phase: "compare", Detail: "the dump of " + addr}
-	source, err := collect.Stream(ctx, c.Access, addr, collect.StreamOptions{})
+	source, err := collect.Stream(ctx, c.Access, addr, collect.StreamOptions{Clock: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	node := c.Access.Open(addr)
-	now, err := node.Time(ctx)
-	if err := errors.Join(err, node.Close()); err != nil {
-		return err
-	}
 	for n := range primary.Slots.All() {
-		c.cutoff[n] = now.UnixMilli()
+		c.cutoff[n] = source.ForkedBy.UnixMilli()
 	}
 	if err := c.read(ctx, source, source.Size, v); err != nil {
 		return fmt.Errorf("read dump of %s: %w", addr, err)

@@ -3,7 +3,6 @@ package verify
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"math/bits"
 
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
@@ -13,31 +12,35 @@ import (
 // with a probability that no number of keys brings near anything.
 type mark [16]byte
 
-// tally is what one side holds in one slot.
+// tally is what one side holds in one slot. A key's digest is of its database, family,
+// expiry, name and value (DIGEST.md of package rdb), and so is a sum of them.
 type tally struct {
-	high, low uint64     // the sum of the items' marks, modulo 2^128
-	values    rdb.Digest // the sum of the values' digests
-	keys      uint64     // keys in the sums
-	expired   uint64     // keys left out of them: at the cutoff they may have been gone
-	gone      uint64     // of the saved side: keys that had expired when they were counted
-	whole     rdb.Digest // of the saved side: the sum of all digests, of expired keys too
+	whole   rdb.Digest // the sum of all keys' digests
+	keys    uint64     // keys that are certainly to be there
+	expired uint64     // keys that at the cutoff may have been gone
+	gone    uint64     // of the saved side: keys that had expired when they were counted
+	left    rdb.Digest // the part of the sum that is of expired keys
 }
 
 // tallies are written by several goroutines at once without a lock: each owns
 // the slots of its shard.
 type tallies [slot.Count]tally
 
-func (t *tally) add(m mark, value rdb.Digest) {
-	var carry uint64
-	t.values = t.values.Add(value)
-	t.low, carry = bits.Add64(t.low, binary.LittleEndian.Uint64(m[:8]), 0)
-	t.high, _ = bits.Add64(t.high, binary.LittleEndian.Uint64(m[8:]), carry)
-	t.keys++
+// add adds a key to the sums.
+func (t *tally) add(r *rdb.Record, cutoff int64) {
+	t.whole = t.whole.Add(r.Digest)
+	if !expiresBy(r, cutoff) {
+		t.keys++
+		return
+	}
+	t.left = t.left.Add(r.Digest)
+	t.expired++
 }
 
-// holdsSame tells whether both sides sum up to the same keys.
+// holdsSame tells whether both sides hold the same keys, of those that are certainly
+// to be there.
 func (t *tally) holdsSame(other *tally) bool {
-	return t.high == other.high && t.low == other.low && t.values == other.values && t.keys == other.keys
+	return t.keys == other.keys && t.whole.Sub(t.left) == other.whole.Sub(other.left)
 }
 
 // marker turns records into marks. It keeps a buffer, so each goroutine has

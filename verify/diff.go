@@ -93,7 +93,7 @@ func (s *diffSide) readIndexes(ctx context.Context) error {
 	s.digested = true
 	for _, shard := range s.snapshot.Manifest.Shards {
 		err := inAnyStore(ctx, s.snapshot, func(copied *catalog.Snapshot) error {
-			index, err := openIndex(ctx, copied, shard)
+			index, err := OpenIndex(ctx, copied, shard)
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,9 @@
 // now. No secret crosses in either direction. It deletes only what the job itself
 // has put, and only while no manifest names it.
 //
+// It restores nodes, too, those that its settings have commands for (restore.go). What
+// is done there is package restore/host's.
+//
 // The protocol, version [Protocol], is HTTP/2 over TLS 1.3. Both sides prove
 // themselves by certificates of a private authority. Every request and answer
 // carries the version in a header. A connection for a job is one POST whose body

@@ -16,6 +16,7 @@ import (
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/restore"
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/preflight"
 )
@@ -29,7 +30,9 @@ type Options struct {
 	// passwords rotate.
 	Open func(ctx context.Context, o snapshot.Order) (*Workshop, error)
 	// Look looks at a node as Open's workshop would find it.
-	Look   func(ctx context.Context, node string, aof bool) ([]preflight.Finding, error)
+	Look func(ctx context.Context, node string, aof bool) ([]preflight.Finding, error)
+	// Hosts are the nodes that may be restored, by their addresses.
+	Hosts  map[string]restore.Host
 	Grace  time.Duration // 0 is DefaultGrace
 	Logger *slog.Logger
 }
@@ -81,6 +84,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	mux.HandleFunc("GET "+healthPath, s.health)
 	mux.HandleFunc("GET "+nodesPath+"{node}", s.look)
 	mux.HandleFunc("POST "+jobsPath+"{id}", s.attend)
+	mux.HandleFunc("POST "+restoresPath+"{node}/{action}", s.restore)
 	server := &http.Server{
 		Handler: s.versioned(mux), TLSConfig: s.Files.serverTLS(), ReadHeaderTimeout: headerLimit,
 		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn),

@@ -220,8 +220,7 @@ func (s *session) keep(ctx context.Context) {
 			last, pause = heard, firstPause
 		}
 		var refusal *refused
-		final := errors.As(err, &refusal) || errors.Is(err, ErrUntrusted) || errors.Is(err, ErrProtocol)
-		if final || clock.Since(last) > s.patience() {
+		if errors.As(err, &refusal) || final(err) || clock.Since(last) > s.patience() {
 			s.lose(err)
 			return
 		}

@@ -1,9 +1,12 @@
 // Package part takes some keys out of a snapshot: into a running cluster, whose
 // other keys it does not touch, or into a file.
 //
-// Invariant: nothing is written anywhere before every dump that was looked into
-// was read to its end and found to be what its manifest says. A copy that is
-// not is passed over for the next store's, and named.
+// Invariant: nothing is written anywhere before it was found to be what the
+// snapshot's manifest says: every dump that was looked into was read to its end; or,
+// of a few slots, as they are where keys are given by name, all their keys were
+// found, and come to the digests of the slot index (indexed.go): of a dump that was
+// written slot by slot nothing else is fetched. A copy that is not is passed over for
+// the next store's, and named.
 //
 //  1. prove: the dumps whose slots may hold such keys are read, and the keys
 //     counted. As many values as memory is given to are kept; where there are

@@ -122,6 +122,7 @@ func TestRestore(t *testing.T) {
 	t.Run("all of it, read twice", p.twice)
 	t.Run("slots that move", p.moving)
 	t.Run("files", p.files)
+	t.Run("proved by the slot index", p.proved)
 	t.Run("damaged copies", p.damaged)
 }
 
@@ -315,6 +316,42 @@ func digestOf(t *testing.T, server *redisproc.Process) string {
 	return text
 }
 
+// proved takes a key by its name: damage elsewhere in the dump is none of its, damage to
+// a key of its slot is.
+func (p *place) proved(t *testing.T) {
+	const key = "special:5"
+	object := ""
+	for _, shard := range p.snapshot.Manifest.Shards {
+		if shard.Slots.Contains(slot.Of([]byte(key))) {
+			object = p.snapshot.Object(shard.Dump.Object)
+		}
+	}
+	o := p.options()
+	o.Keys = [][]byte{[]byte(key)}
+	path := filepath.Join(p.roots[0], object)
+	dump, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.do(t, key, "DEL", key)
+	flipAt(t, path, len(dump)-1) // of the checksum
+	r := p.restore(t, o)
+	want(t, "elsewhere", r, 0, 1, 0, 1)
+	if len(r.Findings) != 0 {
+		t.Errorf("elsewhere: %+v", r.Findings)
+	}
+	flipAt(t, path, len(dump)-1) // back
+	at := bytes.Index(dump, []byte(key)) + len(key) + 1
+	flipAt(t, path, at)
+	p.do(t, key, "DEL", key)
+	r = p.restore(t, o)
+	want(t, "its own", r, 0, 1, 0, 1)
+	if len(r.Findings) != 1 || r.Findings[0].Code != "store-failed" || !strings.Contains(r.Findings[0].Detail, "store here") {
+		t.Errorf("its own: %+v", r.Findings)
+	}
+	flipAt(t, path, at) // back
+}
+
 // damaged flips a bit of a dump in one store, then in the other.
 func (p *place) damaged(t *testing.T) {
 	const key = "special:5"
@@ -325,8 +362,7 @@ func (p *place) damaged(t *testing.T) {
 			object = p.snapshot.Object(shard.Dump.Object)
 		}
 	}
-	o := p.options()
-	o.Keys = [][]byte{[]byte(key)}
+	o := p.options(key) // a pattern, for which the whole dump is read
 	flip(t, filepath.Join(p.roots[1], object))
 	flip(t, filepath.Join(p.roots[0], object))
 	if _, err := part.Restore(t.Context(), o); err == nil || !strings.Contains(err.Error(), "store here") || !strings.Contains(err.Error(), "store there") {
@@ -363,7 +399,16 @@ func flip(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data[len(data)-20] ^= 1
+	flipAt(t, path, len(data)-20)
+}
+
+func flipAt(t *testing.T, path string, at int) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[at] ^= 1
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/verify"
@@ -65,7 +66,7 @@ func begin(ctx context.Context, o *Options) (s *source, release func(), err erro
 // claim says that the snapshot is being read, so that no prune deletes it, until
 // what it returns is called.
 func (s *source) claim(ctx context.Context) (release func(), err error) {
-	claim, err := s.Snapshot.Claim(ctx)
+	claim, err := s.Snapshot.Claim(ctx, catalog.Work{})
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +104,18 @@ func (s *source) prove(ctx context.Context) error {
 func (s *source) proveShard(ctx context.Context, index int, shard manifest.Shard) error {
 	var failures []error
 	before, kept, weight := s.result, len(s.kept), s.weight
+	forget := func() { // what a damaged copy gave
+		s.result, s.weight = before, weight
+		if s.all { // else it filled the memory: all is read again
+			s.kept = s.kept[:kept]
+		}
+	}
 	for _, store := range s.Snapshot.Stores() {
-		err := s.read(ctx, shard, store, s.keep)
+		err := s.readIndexed(ctx, shard, store, s.keep)
+		if err != nil && ctx.Err() == nil { // read as a whole it is either proved, or says what is wrong
+			forget()
+			err = s.read(ctx, shard, store, s.keep)
+		}
 		if err == nil {
 			for _, failure := range failures {
 				s.result.Findings = append(s.result.Findings, manifest.Finding{Code: "store-failed", Severity: "error", Subject: "shard " + shard.Slots.String(), Detail: failure.Error()})
@@ -116,10 +127,7 @@ func (s *source) proveShard(ctx context.Context, index int, shard manifest.Shard
 			return context.Cause(ctx)
 		}
 		failures = append(failures, fmt.Errorf("store %s: %w", store.Name, err))
-		s.result, s.weight = before, weight // what a damaged copy gave is forgotten
-		if s.all {                          // else it filled the memory: all is read again
-			s.kept = s.kept[:kept]
-		}
+		forget()
 	}
 	return errors.Join(failures...)
 }

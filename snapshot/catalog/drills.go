@@ -63,3 +63,27 @@ func (r *Repository) Drills(ctx context.Context, cluster string) (records []json
 	}
 	return records, unread, nil
 }
+
+// DrillRecord is the whole record of a drill, as it was stored; nil where no store gives
+// it.
+func (r *Repository) DrillRecord(ctx context.Context, cluster string, d *Drill) json.RawMessage {
+	var record json.RawMessage
+	if !r.readRecord(ctx, DrillName(cluster, d.Snapshot, d.ID), into(&record)) {
+		return nil
+	}
+	return record
+}
+
+// LastDrill is the record of a snapshot's newest drill, as it was stored; nil where there
+// is none or no store gives it.
+func (r *Repository) LastDrill(ctx context.Context, s *Snapshot) (json.RawMessage, error) {
+	e := Entry{Cluster: s.Manifest.Cluster, ID: s.Manifest.ID}
+	idx, err := r.index(ctx, recordsOf(drillsDir, e.Cluster, e.ID))
+	if err != nil {
+		return nil, err
+	}
+	if record := newestRecord[json.RawMessage](ctx, r, idx, &e, drillsDir); record != nil {
+		return *record, nil
+	}
+	return nil, nil
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
@@ -36,6 +37,8 @@ import (
 const (
 	begun     = "begun"
 	renewed   = "renewed-"  // and a number
+	done      = "done-"     // and a number: what of a restore is done, see journal.go
+	taken     = "taken-"    // and the id of the restore that goes on with this one
 	ended     = "ended"     // of a restore
 	withdrawn = "withdrawn" // of a prune
 
@@ -69,14 +72,7 @@ type markRecord struct {
 	State    string      `json:"state"`
 	Host     string      `json:"host,omitempty"`
 	Process  int         `json:"process"`
-	Targets  []Target    `json:"targets,omitempty"`
-}
-
-// Target is a running node that a restore was about to change when it wrote its
-// mark: one that it had found empty.
-type Target struct {
-	Address string `json:"address"`
-	RunID   string `json:"run_id"` // of the process: another one was not found empty
+	Work
 }
 
 // witness is a store that has taken an object of ours, which shows its clock.
@@ -117,9 +113,9 @@ func putEach(ctx context.Context, stores []storage.Named, name string, v any) (t
 }
 
 // putMark stores one mark in each of the stores.
-func putMark(ctx context.Context, stores []storage.Named, kind, cluster string, snapshot, id manifest.ID, state string, targets ...Target) ([]witness, error) {
+func putMark(ctx context.Context, stores []storage.Named, kind, cluster string, snapshot, id manifest.ID, state string, work Work) ([]witness, error) {
 	host, _ := os.Hostname() // a mark without it is as good
-	return putEverywhere(ctx, stores, markName(kind, cluster, snapshot, id, state), markRecord{id, snapshot, state, host, os.Getpid(), targets})
+	return putEverywhere(ctx, stores, markName(kind, cluster, snapshot, id, state), markRecord{id, snapshot, state, host, os.Getpid(), work})
 }
 
 // inEach does something in each store at once, for at most markLimit.
@@ -153,7 +149,7 @@ func (m *marks) add(n named, age time.Duration) {
 	switch {
 	case n.state == ended || n.state == withdrawn:
 		m.over[n.record] = true
-	case (n.state == begun || strings.HasPrefix(n.state, renewed)) && age < m.life:
+	case (n.state == begun || strings.HasPrefix(n.state, renewed) || strings.HasPrefix(n.state, done)) && age < m.life:
 		m.live[n.record] = true
 	}
 }
@@ -202,15 +198,18 @@ type Claim struct {
 	id       manifest.ID
 	stop     context.CancelFunc
 	stopped  chan struct{}
+
+	mu      sync.Mutex // guards entries
+	entries int        // of the journal
 }
 
-// Claim begins to use a snapshot, to restore it onto targets if there are any. It
-// returns ErrNoSnapshot when a prune was faster, and a refusal while a prune does
-// not come to its end.
-func (s *Snapshot) Claim(ctx context.Context, targets ...Target) (*Claim, error) {
+// Claim begins to use a snapshot, to restore it onto targets if work names some.
+// It returns ErrNoSnapshot when a prune was faster, and a refusal while a prune
+// does not come to its end.
+func (s *Snapshot) Claim(ctx context.Context, work Work) (*Claim, error) {
 	m := s.Manifest
 	c := &Claim{snapshot: s, id: manifest.NewID(clock.Now()), stopped: make(chan struct{})}
-	took, failed := putMark(ctx, s.stores, restoresDir, m.Cluster, m.ID, c.id, begun, targets...)
+	took, failed := putMark(ctx, s.stores, restoresDir, m.Cluster, m.ID, c.id, begun, work)
 	if ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), c.end(ctx))
 	}
@@ -238,7 +237,7 @@ func (c *Claim) renew(ctx context.Context) {
 			return
 		case <-tick.C:
 			// A store that does not take this one may take the next.
-			putMark(ctx, c.snapshot.stores, restoresDir, c.snapshot.Manifest.Cluster, c.snapshot.Manifest.ID, c.id, fmt.Sprintf("%s%04d", renewed, n))
+			putMark(ctx, c.snapshot.stores, restoresDir, c.snapshot.Manifest.Cluster, c.snapshot.Manifest.ID, c.id, fmt.Sprintf("%s%04d", renewed, n), Work{})
 		}
 	}
 }
@@ -256,7 +255,7 @@ func (c *Claim) end(ctx context.Context) error {
 		return nil // nobody was told that it began
 	}
 	m := c.snapshot.Manifest
-	took, err := putMark(context.WithoutCancel(ctx), c.snapshot.stores, restoresDir, m.Cluster, m.ID, c.id, ended)
+	took, err := putMark(context.WithoutCancel(ctx), c.snapshot.stores, restoresDir, m.Cluster, m.ID, c.id, ended, Work{})
 	if len(took) > 0 || errors.Is(err, storage.ErrReadOnly) { // one store that says so is enough
 		return nil
 	}

@@ -29,7 +29,7 @@ func (k *keeping) find(days int) *catalog.Snapshot {
 
 func (k *keeping) claim(days int) *catalog.Claim {
 	k.t.Helper()
-	c, err := k.find(days).Claim(k.t.Context())
+	c, err := k.find(days).Claim(k.t.Context(), catalog.Work{})
 	if err != nil || c.Warning != "" {
 		k.t.Fatal(err, c)
 	}
@@ -83,7 +83,7 @@ func TestRestoreBeforeThePruneLooks(t *testing.T) {
 					// The restore's mark is written while the prune's is there
 					// already: both see each other.
 					go func() {
-						c, err := s.Claim(t.Context())
+						c, err := s.Claim(t.Context(), catalog.Work{})
 						if err == nil {
 							err = c.Release(t.Context())
 						}
@@ -139,7 +139,7 @@ func TestRestoreAfterThePruneHasLooked(t *testing.T) {
 			if verb == "delete" && strings.HasSuffix(name, "manifest.json") {
 				once.Do(func() {
 					go func() {
-						_, err := s.Claim(t.Context())
+						_, err := s.Claim(t.Context(), catalog.Work{})
 						began <- err
 					}()
 					for !k.has("/restores/", "-begun.json") {
@@ -188,11 +188,11 @@ func TestMarksOfTheKilledEnd(t *testing.T) {
 				}
 			}
 		}
-		if _, err := s.Claim(t.Context()); !errors.Is(err, hint.ErrRefused) || !strings.Contains(err.Error(), "about to be dropped by prune") {
+		if _, err := s.Claim(t.Context(), catalog.Work{}); !errors.Is(err, hint.ErrRefused) || !strings.Contains(err.Error(), "about to be dropped by prune") {
 			t.Errorf("soon after: %v", err)
 		}
 		wait(10 * time.Minute)
-		if c, err := s.Claim(t.Context()); err != nil || c.Warning != "" {
+		if c, err := s.Claim(t.Context(), catalog.Work{}); err != nil || c.Warning != "" {
 			t.Errorf("ten minutes after: %v", err)
 		} else if err := c.Release(t.Context()); err != nil {
 			t.Error(err)
@@ -254,11 +254,11 @@ func TestClaimWithoutTheRightToWrite(t *testing.T) {
 		return nil
 	}
 	k.stores[0].before = denied
-	if c, err := s.Claim(t.Context()); err != nil || c.Warning != "" {
+	if c, err := s.Claim(t.Context(), catalog.Work{}); err != nil || c.Warning != "" {
 		t.Errorf("one store took it: %+v, %v", c, err)
 	}
 	k.stores[1].before = denied
-	c, err := s.Claim(t.Context())
+	c, err := s.Claim(t.Context(), catalog.Work{})
 	if err != nil || !strings.Contains(c.Warning, "a prune could delete it") {
 		t.Fatalf("got %+v, %v", c, err)
 	}
@@ -301,7 +301,7 @@ func TestRestoreAndPruneAtOnce(t *testing.T) {
 			group.Go(func() {
 				wait(time.Duration(seed) * 5 * time.Millisecond)
 				var c *catalog.Claim
-				if c, claimed = s.Claim(t.Context()); claimed != nil {
+				if c, claimed = s.Claim(t.Context(), catalog.Work{}); claimed != nil {
 					return
 				}
 				wait(5 * time.Second) // reading; the prune is long over

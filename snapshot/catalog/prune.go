@@ -146,7 +146,7 @@ func sameClock(took []witness, before, after time.Time) error {
 func (p *pruning) drop(ctx context.Context, e Entry) Removal {
 	removal := Removal{Cluster: e.Cluster, ID: e.ID}
 	began := clock.Now()
-	intents, err := putMark(ctx, p.r.stores, prunesDir, e.Cluster, e.ID, p.id, begun)
+	intents, err := putMark(ctx, p.r.stores, prunesDir, e.Cluster, e.ID, p.id, begun, Work{})
 	if err != nil {
 		removal.Err = errors.Join(err, p.withdraw(ctx, e))
 		return removal
@@ -165,7 +165,7 @@ func (p *pruning) drop(ctx context.Context, e Entry) Removal {
 
 // withdraw says that this prune deletes no manifest of a snapshot any more.
 func (p *pruning) withdraw(ctx context.Context, e Entry) error {
-	_, err := putMark(context.WithoutCancel(ctx), p.r.stores, prunesDir, e.Cluster, e.ID, p.id, withdrawn)
+	_, err := putMark(context.WithoutCancel(ctx), p.r.stores, prunesDir, e.Cluster, e.ID, p.id, withdrawn, Work{})
 	if err != nil {
 		return fmt.Errorf("withdraw (a restore of it waits up to %s): %w", human.Duration(intentLife), err)
 	}

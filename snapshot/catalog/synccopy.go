@@ -33,7 +33,7 @@ func (s *syncing) bring(ctx context.Context, gaps []Gap) []Copy {
 	if err != nil {
 		return fail(err)
 	}
-	claim, err := snapshot.Claim(ctx)
+	claim, err := snapshot.Claim(ctx, Work{})
 	switch {
 	case err != nil:
 		return fail(err)
