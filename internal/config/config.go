@@ -21,6 +21,7 @@ type Config struct {
 	Repository Repository `yaml:"repository"`
 	Snapshot   Snapshot   `yaml:"snapshot"`
 	Agents     Agents     `yaml:"agents"`
+	Restore    Restore    `yaml:"restore"`
 	Drill      Drill      `yaml:"drill"`
 	Retention  Retention  `yaml:"retention"`
 	Schedule   Schedule   `yaml:"schedule"`
@@ -134,21 +135,48 @@ type Agents struct {
 	Key    string            `yaml:"key"`    // PEM file
 	Listen string            `yaml:"listen"` // "host:port" of `slotark agent`
 	Grace  time.Duration     `yaml:"grace"`  // how long an agent goes on without a coordinator
+
+	Nodes map[string]AgentNode `yaml:"nodes"` // that the agent may restore, by "host:port"
+}
+
+// AgentNode is what an agent needs to restore a node: commands that stop and start it,
+// and what the node's configuration says of its files, for when it does not run and
+// cannot be asked.
+type AgentNode struct {
+	Stop              []string `yaml:"stop"` // a program and its arguments
+	Start             []string `yaml:"start"`
+	AppendOnly        bool     `yaml:"appendonly"`
+	DBFilename        string   `yaml:"dbfilename"`
+	AppendDirname     string   `yaml:"appenddirname"`
+	AppendFilename    string   `yaml:"appendfilename"`
+	ClusterConfigFile string   `yaml:"cluster_config_file"`
 }
 
 // Files are the settings as package agent takes them.
 func (a Agents) Files() agent.Files { return agent.Files{CA: a.CA, Cert: a.Cert, Key: a.Key} }
 
+// Restore is what a restore has to know of the machines that it is onto.
+type Restore struct {
+	Zones map[string]string `yaml:"zones"` // host, as in the addresses, to its zone: what is lost together
+}
+
 // Drill is how restores are rehearsed.
 type Drill struct {
 	Runtime string        `yaml:"runtime"` // "auto", "docker" or "process"
 	Image   string        `yaml:"image"`   // container image; empty: made from the local redis-server
+	Program string        `yaml:"program"` // what local processes run; empty: the local redis-server
 	Timeout time.Duration `yaml:"timeout"` // of a whole drill
 
 	Pick     string `yaml:"pick"`     // "latest", or "rotate": what was not proved for longest
 	From     string `yaml:"from"`     // name of the one store to read from; empty: any
 	Shards   int    `yaml:"shards"`   // to divide the slots over; 0: as they were
 	Replicas int    `yaml:"replicas"` // in all; -1: one for each shard that had any
+
+	// Credentials is a profile of the shared AWS configuration, of whoever will have to
+	// restore; empty: what else opens the buckets.
+	Credentials string `yaml:"credentials"`
+
+	Probes string `yaml:"probes"` // file of what to ask the restored cluster besides
 }
 
 // Retention is which snapshots `slotark prune` keeps. Without a rule there is
@@ -209,6 +237,7 @@ func Load(path string) (*Config, error) {
 	c.Agents.CA, c.Agents.Cert, c.Agents.Key = beside(folder, c.Agents.CA), beside(folder, c.Agents.Cert), beside(folder, c.Agents.Key)
 	c.Repository.Seal.RecipientsFile = beside(folder, c.Repository.Seal.RecipientsFile)
 	c.Repository.IdentityFile = beside(folder, c.Repository.IdentityFile)
+	c.Drill.Probes = beside(folder, c.Drill.Probes)
 	c.Repository.Primary = storeBeside(folder, c.Repository.Primary)
 	for i, mirror := range c.Repository.Mirrors {
 		c.Repository.Mirrors[i] = storeBeside(folder, mirror)
@@ -242,11 +271,17 @@ func parse(name string, text []byte) (*Config, error) {
 			d.report(d.lineOf(p.Path), p.Path, "%s", p.Text)
 		}
 	}
-	slices.SortStableFunc(d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	if err := invalid(d.problems); err != nil {
+	if err := d.verdict(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// verdict is all that was found, in the order of the lines; nil where that is
+// nothing.
+func (d *decoder) verdict() error {
+	slices.SortStableFunc(d.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	return invalid(d.problems)
 }
 
 // Problem is one thing wrong with a configuration.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +53,8 @@ func (d *decoder) alreadyTold(path string, first int) bool {
 // syntaxLine finds the line in what the YAML parser says: "yaml: line 3: …".
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)`)
 
-// document reads a file that holds one document into c.
-func (d *decoder) document(text []byte, c *Config) {
+// document reads a file that holds one document into what a pointer points to.
+func (d *decoder) document(text []byte, into any) {
 	documents := yaml.NewDecoder(bytes.NewReader(text))
 	var root yaml.Node
 	err := documents.Decode(&root)
@@ -71,7 +72,7 @@ func (d *decoder) document(text []byte, c *Config) {
 		d.report(line, "", "not YAML: %s", message)
 		return
 	}
-	d.value(root.Content[0], "", reflect.ValueOf(c).Elem())
+	d.value(root.Content[0], "", reflect.ValueOf(into).Elem())
 	var second yaml.Node
 	if err := documents.Decode(&second); !errors.Is(err, io.EOF) {
 		d.report(max(1, second.Line), "", "the file holds a second document: there is one configuration a file")
@@ -93,6 +94,14 @@ func (d *decoder) value(node *yaml.Node, path string, into reflect.Value) {
 	switch into.Interface().(type) {
 	case time.Duration, Size, Span:
 		d.scalar(node, path, into)
+		return
+	}
+	if text, ok := into.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if node.Kind != yaml.ScalarNode {
+			d.report(node.Line, path, "want a single value")
+		} else if err := text.UnmarshalText([]byte(node.Value)); err != nil {
+			d.report(node.Line, path, "%v", err)
+		}
 		return
 	}
 	switch into.Kind() {

@@ -220,6 +220,15 @@ func (v *validator) agents(a *Agents) {
 			v.report(path, "%v", err)
 		}
 	}
+	for _, node := range slices.Sorted(maps.Keys(a.Nodes)) {
+		path, n := "agents.nodes["+node+"]", a.Nodes[node]
+		v.address(path, node)
+		for what, argv := range map[string][]string{"stop": n.Stop, "start": n.Start} {
+			if len(argv) == 0 || argv[0] == "" {
+				v.report(path, "no command to %s it: want %s: [PROGRAM, ARGUMENT, ...]", what, what)
+			}
+		}
+	}
 	if a.Listen != "" {
 		v.address("agents.listen", a.Listen)
 	}
@@ -232,6 +241,9 @@ func (v *validator) drill(d *Drill) {
 	v.oneOf("drill.runtime", d.Runtime, "auto", "docker", "process")
 	if d.Runtime == "process" && d.Image != "" {
 		v.report("drill.image", "an image means nothing to runtime: process")
+	}
+	if d.Program != "" && (d.Runtime == "docker" || d.Image != "") {
+		v.report("drill.program", "containers run an image, not a program")
 	}
 	v.positive("drill.timeout", d.Timeout)
 	v.oneOf("drill.pick", d.Pick, "latest", "rotate")

@@ -203,7 +203,7 @@ func (s *containers) ready(ctx context.Context, node *containerNode) error {
 	defer again.Stop()
 	// First that anybody listens, without a word: a client refused a few times
 	// would rest for a second.
-	for node.tunnel.probe() != nil {
+	for node.tunnel.probe(limited) != nil {
 		select {
 		case <-again.C:
 		case <-limited.Done():
@@ -257,11 +257,18 @@ func (s *containers) Nodes() []string {
 }
 
 func (s *containers) Access() *cluster.Access {
-	nat := cluster.NAT{}
+	nat, tunnels := cluster.NAT{}, map[string]*tunnel{}
 	for _, node := range s.nodes {
-		nat[node.addr] = node.tunnel.addr()
+		nat[node.addr], tunnels[node.addr] = node.tunnel.addr(), node.tunnel
 	}
-	return &cluster.Access{Password: s.order.secret, NAT: nat}
+	return &cluster.Access{Password: s.order.secret, NAT: nat, Timeout: answerLimit,
+		Connect: func(ctx context.Context, addr string) (net.Conn, error) {
+			to, known := tunnels[addr]
+			if !known {
+				return nil, fmt.Errorf("the drill has no node %s", addr)
+			}
+			return to.dial(ctx)
+		}}
 }
 
 func (s *containers) Check(ctx context.Context) error {

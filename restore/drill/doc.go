@@ -14,6 +14,8 @@
 //
 // A drill, in steps:
 //
+//  0. Look at the manifest: one that contradicts itself, or says nothing of some
+//     slots, is a finding, and nothing is built.
 //  1. Find the runtime: a Docker engine on this machine, else local processes.
 //  2. Sweep: remove what drills left whose process is dead. Everything a drill
 //     makes carries its owner: host, boot, process id and that process's start,
@@ -21,9 +23,14 @@
 //  3. Find the image or the program: the installed server where it is of the
 //     snapshot's engine and not older, else the snapshot's own version.
 //  4. Provision a node for each primary and replica, in parallel, empty.
-//  5. Restore into them and compare, by restore.Run.
-//  6. Hold, where the caller wants to look around.
-//  7. Tear down, on every way out: also after a cancel, and then with a time
+//  5. Restore into them and compare, by restore.Run, which also tells for how long it
+//     waited for the store and for decryption: parts of the load, for all is one stream.
+//  6. Probe: by a client that has to be redirected, read some keys, write a few
+//     of the drill's own and call functions that write nothing; and whatever else
+//     the caller wants to have answered. See package probe.
+//     Where the server is not the snapshot's own, find out what it changes.
+//  7. Hold, where the caller wants to look around.
+//  8. Tear down, on every way out: also after a cancel, and then with a time
 //     limit. Then sweep once more: an engine that was making containers for a
 //     drill that was killed goes on making them for a moment. What could not be
 //     removed is found by the next drill's sweep.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slotark/slotark/internal/clock"
@@ -13,6 +14,7 @@ import (
 	"github.com/slotark/slotark/internal/progress"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/restore"
+	"github.com/slotark/slotark/restore/drill/probe"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
@@ -23,6 +25,7 @@ type Options struct {
 	Snapshot *catalog.Snapshot
 	Runtime  Runtime // "" is Auto
 	Image    string  // of containers; "" is found by the snapshot's server
+	Program  string  // of local processes; "" is found by the snapshot's server
 
 	// From is the one store that everything is read from, as if all others were
 	// lost; "" reads from any.
@@ -31,6 +34,9 @@ type Options struct {
 	// as the snapshot has them. Replicas is how many replicas there are in all;
 	// AsTaken is one for each shard that had any.
 	Shards, Replicas int
+
+	// Probes are what else the restored cluster must answer.
+	Probes []probe.Probe
 
 	// Hold, if set, is called with the restored cluster before it is removed:
 	// to look around, or to ask it more. The removal waits for its return, and
@@ -58,6 +64,14 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	defer d.end()
 
+	// The manifest: one that contradicts itself, or says nothing of some slots, is
+	// damage, and no cluster has to be built to find it.
+	if err := d.manifest.Validate(); err != nil {
+		d.report.find("manifest", string(d.manifest.ID), strings.ReplaceAll(err.Error(), "\n", "; "))
+		d.report.Ended = d.Now()
+		return d.report, nil
+	}
+
 	// Runtime, and the sweep in every runtime: an earlier drill may have had
 	// another.
 	if d.place, err = findPlace(ctx, d.Runtime, d.Logger); err != nil {
@@ -67,7 +81,12 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	_ = d.phase("sweep", func() error { return d.sweep(ctx) }) // it has been logged
 
 	// Image: made or pulled once, so no part of a recovery's time.
-	if err := d.phase("image", func() error { return d.place.choose(ctx, d.Image, d.manifest.Server) }); err != nil {
+	if err := d.phase("image", func() error { return d.place.choose(ctx, d.Image, d.Program, d.manifest.Server) }); err != nil {
+		return nil, err
+	}
+
+	// A server that does not read the dumps need not be started to know that.
+	if err := d.reads(); err != nil {
 		return nil, err
 	}
 
@@ -85,7 +104,13 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	d.report.RTO = catalog.Seconds(d.Now().Sub(recovering))
 
-	// Hold: the measuring is over.
+	// Ask what applications would: the measuring is over, and nothing is compared
+	// any more.
+	if err := d.phase("probe", func() error { return d.probe(ctx) }); err != nil {
+		return nil, err
+	}
+
+	// Hold.
 	if d.Hold != nil {
 		if err := d.Hold(ctx, d.sandbox, d.report); err != nil {
 			return d.report, fmt.Errorf("look around in drill %s: %w", d.report.ID, err)
@@ -102,6 +127,7 @@ type rehearsal struct {
 	report   *Report
 	place    *place
 	sandbox  Sandbox
+	restored bool // there is a cluster to be asked
 }
 
 func begin(o Options) (*rehearsal, error) {
@@ -114,6 +140,9 @@ func begin(o Options) (*rehearsal, error) {
 	var err error
 	if o.Runtime, err = ParseRuntime(string(o.Runtime)); err != nil {
 		return nil, err
+	}
+	if o.Program != "" && o.Runtime == Auto {
+		o.Runtime = Process // whatever engine there is: no container runs it
 	}
 	by, err := self()
 	if err != nil {
@@ -148,7 +177,7 @@ func (d *rehearsal) phase(name string, do func() error) error {
 	d.Progress.Emit(progress.Event{Task: "drill", Phase: name})
 	started := d.Now()
 	err := do()
-	d.report.Phases = append(d.report.Phases, Phase{name, catalog.Seconds(d.Now().Sub(started))})
+	d.report.Phases = append(d.report.Phases, Phase{Name: name, Elapsed: catalog.Seconds(d.Now().Sub(started))})
 	return err
 }
 
@@ -205,11 +234,13 @@ func (d *rehearsal) restore(ctx context.Context) error {
 		To:       d.sandbox.Nodes(),
 		Access:   d.sandbox.Access(),
 		Replicas: restore.AllReplicas,
+		Passing:  true,
 		Progress: d.Progress,
 		Now:      d.Now,
 	})
 	if err == nil {
 		d.report.add(done)
+		d.restored = true
 		d.Logger.Info("restored and compared", "keys", d.report.Keys, "findings", len(d.report.Findings))
 		return nil
 	}

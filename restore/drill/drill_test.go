@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -188,6 +189,9 @@ func TestDrillProvesASnapshot(t *testing.T) {
 		if rto := report.RTO.Duration(); rto <= 0 || rto > report.Ended.Sub(report.Started) || report.RPO <= 0 {
 			t.Errorf("RTO %s, RPO %s of a drill from %s to %s", rto, report.RPO.Duration(), report.Started, report.Ended)
 		}
+		if s := report.Samples; s == nil || s.Reads < 60 || s.Moved < int64(s.Reads) || s.MultiKey != 3 || s.Libraries != 3 || s.Functions != 6 || s.Called != 3 {
+			t.Errorf("samples %+v", s)
+		}
 		if !held || !phases["provision"] || !phases["load"] || !phases["remove"] {
 			t.Errorf("held %v, progress of %v", held, phases)
 		}
@@ -244,8 +248,17 @@ func TestDrillFindsDamage(t *testing.T) {
 		}, "damaged"},
 		"slots given to another shard": {func(t *testing.T, m *manifest.Manifest, _ []string) {
 			some := slot.SetOf(slot.Range{First: 100, Last: 199})
-			m.Shards[0].Slots, m.Shards[1].Slots = m.Shards[0].Slots.Minus(some), m.Shards[1].Slots.Union(some)
+			own(m, 0, m.Shards[0].Slots.Minus(some))
+			own(m, 1, m.Shards[1].Slots.Union(some))
 		}, "damaged"},
+		"slots given to nobody": {func(t *testing.T, m *manifest.Manifest, _ []string) {
+			own(m, 1, m.Shards[1].Slots.Minus(slot.SetOf(slot.Range{First: 6000, Last: 6099})))
+		}, "manifest"},
+		"a shard missing": {func(t *testing.T, m *manifest.Manifest, _ []string) {
+			gone := m.Shards[1].Primary
+			m.Shards = slices.Delete(m.Shards, 1, 2)
+			m.Topology.Nodes = slices.DeleteFunc(m.Topology.Nodes, func(n manifest.Node) bool { return n.ID == gone || n.Primary == gone })
+		}, "manifest"},
 		// What follows has every checksum made true again, as one would have who can
 		// write to the store.
 		"a bit flipped, and the object's checksum": {func(t *testing.T, m *manifest.Manifest, dumps []string) {
@@ -292,6 +305,16 @@ func TestDrillFindsDamage(t *testing.T) {
 			}
 			t.Logf("%+v", report.Findings)
 		})
+	}
+}
+
+// own gives a shard other slots, wherever the manifest says which it has.
+func own(m *manifest.Manifest, shard int, slots slot.Set) {
+	m.Shards[shard].Slots = slots
+	for i, n := range m.Topology.Nodes {
+		if n.ID == m.Shards[shard].Primary {
+			m.Topology.Nodes[i].Slots = slots
+		}
 	}
 }
 

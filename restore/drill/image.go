@@ -161,8 +161,7 @@ func (e *engine) ensureImage(ctx context.Context, name, engineName string) (imag
 	inspected, err := e.api.ImageInspect(ctx, name)
 	if errdefs.IsNotFound(err) {
 		if err := e.pull(ctx, name); err != nil {
-			return image{}, hint.Add(fmt.Errorf("pull image %s: %w", name, err),
-				"load it into the engine (docker load), name another with --image, or drill in local processes with --runtime process")
+			return image{}, hint.Add(fmt.Errorf("pull image %s: %w", name, err), pullHint(name, err))
 		}
 		inspected, err = e.api.ImageInspect(ctx, name)
 	}
@@ -178,6 +177,25 @@ func (e *engine) ensureImage(ctx context.Context, name, engineName string) (imag
 		}
 	}
 	return found, nil
+}
+
+// pullHint says what to do about an image that cannot be pulled. Engines pass on a
+// registry's words, and not always its code; and many registries do not tell a wrong
+// password from an image that is not there.
+func pullHint(name string, err error) string {
+	others := "load it into the engine (docker load), name another with --image, or drill in local processes with --runtime process"
+	refused := errdefs.IsUnauthorized(err) || errdefs.IsPermissionDenied(err)
+	for _, words := range []string{"unauthorized", "no basic auth credentials", "authentication", "denied"} {
+		refused = refused || strings.Contains(strings.ToLower(err.Error()), words)
+	}
+	if !refused {
+		return others
+	}
+	login := "docker login"
+	if registry, _, _ := strings.Cut(name, "/"); strings.ContainsAny(registry, ".:") && registry != name {
+		login += " " + registry
+	}
+	return "where the registry wants a password, say " + login + " as the user who runs slotark; or " + others
 }
 
 func (e *engine) pull(ctx context.Context, name string) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/slotark/slotark/internal/hint"
+	"github.com/slotark/slotark/internal/servertest"
 	"github.com/slotark/slotark/snapshot/manifest"
 )
 
@@ -109,7 +110,7 @@ func TestNoEngine(t *testing.T) {
 
 func TestImageNeedsContainers(t *testing.T) {
 	p := &place{runtime: Process}
-	if err := p.choose(t.Context(), "redis:8.0", testServer); !errors.Is(err, errImageInProcesses) {
+	if err := p.choose(t.Context(), "redis:8.0", "", testServer); !errors.Is(err, errImageInProcesses) {
 		t.Errorf("an image for processes: %v", err)
 	}
 }
@@ -171,7 +172,7 @@ func TestImageThatExposesPortsAndVolumes(t *testing.T) {
 	})
 
 	exposing := *p
-	if err := exposing.choose(t.Context(), name, testServer); err != nil {
+	if err := exposing.choose(t.Context(), name, "", testServer); err != nil {
 		t.Fatal(err)
 	}
 	s := provision(t, &exposing, o).(*containers)
@@ -214,5 +215,56 @@ func TestMissingImageHasAHint(t *testing.T) {
 	_, err := p.engine.findImage(t.Context(), "127.0.0.1:1/no/such:1", testServer)
 	if err == nil || len(hint.Of(err)) == 0 {
 		t.Errorf("%v, hints %q", err, hint.Of(err))
+	}
+}
+
+// Local processes run the server that was asked for, and say so where there is
+// none.
+func TestProgramOfProcesses(t *testing.T) {
+	for _, server := range servertest.Unpacked(t) {
+		p := &place{runtime: Process}
+		if err := p.choose(t.Context(), "", server.Binary, testServer); err != nil || p.binary != server.Binary {
+			t.Errorf("%s: %s, %v", server.Binary, p.binary, err)
+		}
+	}
+	for _, wrong := range []string{"no-such-server", "/bin/true"} {
+		p := &place{runtime: Process}
+		if err := p.choose(t.Context(), "", wrong, testServer); err == nil || len(hint.Of(err)) == 0 {
+			t.Errorf("%s was taken: %v", wrong, err)
+		}
+	}
+	if err := (&place{runtime: Docker}).choose(t.Context(), "", "redis-server", testServer); !errors.Is(err, errProgramInContainers) {
+		t.Errorf("a program in containers: %v", err)
+	}
+}
+
+// Where the installed server does not suit, the image is the one that the engine's
+// project publishes for the snapshot's version; and an image of a private registry
+// goes by its whole name. Neither is pulled where it is there already.
+func TestImageByName(t *testing.T) {
+	p, ok := requireEngine(t)
+	if !ok {
+		return
+	}
+	valkey := servertest.Unpacked(t)[2]
+	future := manifest.Server{Engine: "valkey", Version: "99.1.2"} // which is installed nowhere
+	private := "registry.example:5000/team/valkey:of-test"
+	for _, name := range []string{officialImage(future), private} {
+		if _, err := p.engine.api.ImageTag(t.Context(), client.ImageTagOptions{Source: valkey.Image(), Target: name}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if _, err := p.engine.api.ImageRemove(context.Background(), name, client.ImageRemoveOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for wanted, want := range map[string]image{
+		"":      {"valkey/valkey:99.1.2", "valkey-server"},
+		private: {private, "valkey-server"},
+	} {
+		if got, err := p.engine.findImage(t.Context(), wanted, future); err != nil || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", wanted, got, err, want)
+		}
 	}
 }

@@ -12,7 +12,11 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage"
+	"github.com/slotark/slotark/storage/fs"
 )
 
 // childVariable makes the test binary provision a sandbox of the runtime it
@@ -21,11 +25,19 @@ const (
 	childVariable = "SLOTARK_TEST_DRILL"
 	childRoot     = "SLOTARK_TEST_DRILL_ROOT"
 	childID       = "SLOTARK_TEST_DRILL_ID"
+	// childPhase makes it hold a drill of the repository that childRepository names
+	// instead, and wait where this phase begins.
+	childPhase      = "SLOTARK_TEST_DRILL_PHASE"
+	childRepository = "SLOTARK_TEST_DRILL_REPOSITORY"
 )
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(childVariable); name != "" {
-		if err := provisionAndHang(Runtime(name)); err != nil {
+		hang := provisionAndHang
+		if os.Getenv(childPhase) != "" {
+			hang = drillAndHang
+		}
+		if err := hang(Runtime(name)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -55,6 +67,26 @@ func provisionAndHang(runtime Runtime) error {
 	select {}
 }
 
+// drillAndHang drills the latest snapshot until a phase begins.
+func drillAndHang(runtime Runtime) error {
+	ctx := context.Background()
+	repository, err := catalog.Open(ctx, []storage.Named{{Name: "primary", Store: fs.Open(os.Getenv(childRepository))}})
+	if err != nil {
+		return err
+	}
+	source, err := repository.Find(ctx, "prod", catalog.Latest)
+	if err != nil {
+		return err
+	}
+	_, err = Run(ctx, Options{Snapshot: source, Runtime: runtime, Progress: func(e progress.Event) {
+		if e.Phase == os.Getenv(childPhase) {
+			fmt.Fprintln(os.Stdout, "ready")
+			select {}
+		}
+	}})
+	return fmt.Errorf("the drill ended: %w", err)
+}
+
 var discard = slog.New(slog.DiscardHandler)
 
 var testServer = manifest.Server{Engine: "redis", Version: "6.2.0"}
@@ -72,7 +104,7 @@ func testPlace(ctx context.Context, runtime Runtime) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.choose(ctx, "", testServer)
+	return p, p.choose(ctx, "", "", testServer)
 }
 
 // eachRuntime runs a test in every runtime there is: processes always,

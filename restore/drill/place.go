@@ -36,20 +36,25 @@ func findPlace(ctx context.Context, wanted Runtime, log *slog.Logger) (*place, e
 	return &place{runtime: Process}, nil
 }
 
-// choose finds what to run for a snapshot's server.
-func (p *place) choose(ctx context.Context, wanted string, server manifest.Server) (err error) {
-	if p.runtime == Docker {
-		p.image, err = p.engine.findImage(ctx, wanted, server)
-		return err
+// choose finds what to run for a snapshot's server, where no image and no program
+// was asked for.
+func (p *place) choose(ctx context.Context, img, program string, server manifest.Server) (err error) {
+	switch {
+	case p.runtime == Docker && program != "":
+		return fmt.Errorf("use program %s: %w", program, errProgramInContainers)
+	case p.runtime == Docker:
+		p.image, err = p.engine.findImage(ctx, img, server)
+	case img != "":
+		return fmt.Errorf("use image %s: %w", img, errImageInProcesses)
+	default:
+		p.binary, err = findProgram(program, server)
 	}
-	if wanted != "" {
-		return fmt.Errorf("use image %s: %w", wanted, errImageInProcesses)
-	}
-	p.binary, err = findProgram(server)
 	return err
 }
 
 var errImageInProcesses = errors.New("local processes run the installed server, not an image: an image needs --runtime docker and an engine that answers")
+
+var errProgramInContainers = errors.New("containers run an image, not a program: a program needs --runtime process")
 
 // provision starts the nodes.
 func (p *place) provision(ctx context.Context, o order) (Sandbox, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 
@@ -28,10 +29,20 @@ type processes struct {
 	nodes  []*redisproc.Process // nil until started
 }
 
-// findProgram returns the server to run: the installed one of the snapshot's
-// engine, else any. Whether it can read the dumps is for restore's guards to
-// say.
-func findProgram(server manifest.Server) (string, error) {
+// findProgram returns the server to run: the one that was asked for, else the
+// installed one of the snapshot's engine, else any. Whether it can read the dumps
+// is for restore's guards to say.
+func findProgram(wanted string, server manifest.Server) (string, error) {
+	if wanted != "" {
+		binary, err := exec.LookPath(wanted)
+		if err == nil {
+			_, _, err = redisproc.Version(binary)
+		}
+		if err != nil {
+			return "", hint.Add(fmt.Errorf("find a server to drill with: %w", err), "--program names a redis-server or valkey-server")
+		}
+		return binary, nil
+	}
 	if binary, _, ok := installed(server); ok {
 		return binary, nil
 	}
@@ -97,7 +108,9 @@ func (s *processes) Nodes() []string {
 	return addrs
 }
 
-func (s *processes) Access() *cluster.Access { return &cluster.Access{Password: s.order.secret} }
+func (s *processes) Access() *cluster.Access {
+	return &cluster.Access{Password: s.order.secret, Timeout: answerLimit}
+}
 
 // Check asks each node itself: a process may be there and hang.
 func (s *processes) Check(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/restore"
+	"github.com/slotark/slotark/restore/drill/probe"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
@@ -50,6 +51,13 @@ type Report struct {
 	// compared with (rdb.Digest): what was proved.
 	Fingerprint string `json:"fingerprint,omitempty"`
 
+	Samples *probe.Samples `json:"samples,omitempty"` // what a client of the cluster was answered
+	Probes  []probe.Result `json:"probes,omitempty"`  // how the probes that were asked for ended
+
+	before, after map[string]uint64 // keys by encoding, in the dumps and in the restored cluster
+
+	Changes *Changes `json:"changes,omitempty"` // where the server is not the snapshot's own
+
 	Proved   bool               `json:"proved"` // every key and slot is equal, nothing else was found
 	Findings []manifest.Finding `json:"findings,omitempty"`
 	Notes    []string           `json:"notes,omitempty"` // what a real recovery would have to do besides
@@ -57,11 +65,20 @@ type Report struct {
 
 // Phase is how long one part of a drill took: "sweep", "image", "provision",
 // then the restore's own ("check", "assign", "join", "load", "functions",
-// "replicas", "compare"), and "remove". A dump is fetched and loaded in one
-// stream, so there is no phase of fetching.
+// "replicas", "compare"), "probe" and "remove". A dump is fetched, unsealed and loaded
+// in one stream, so these are no phases of their own but parts of those that read the
+// snapshot: for how long it waited for a store, and for decryption and decompression.
+// What is not either is the phase's own work. See [catalog.Waits].
 type Phase struct {
 	Name    string          `json:"name"`
 	Elapsed catalog.Seconds `json:"elapsed_seconds"`
+	Fetch   catalog.Seconds `json:"fetch_seconds,omitempty"`
+	Unseal  catalog.Seconds `json:"unseal_seconds,omitempty"`
+}
+
+// PhaseOf is a phase of a restore.
+func PhaseOf(p restore.Phase) Phase {
+	return Phase{p.Name, catalog.Seconds(p.Elapsed), catalog.Seconds(p.Waits.Fetch), catalog.Seconds(p.Waits.Unseal)}
 }
 
 func newReport(id manifest.ID, m *manifest.Manifest, started time.Time) *Report {
@@ -76,16 +93,23 @@ func newReport(id manifest.ID, m *manifest.Manifest, started time.Time) *Report 
 // add takes over what a restore did.
 func (r *Report) add(done *restore.Result) {
 	for _, p := range done.Phases {
-		r.Phases = append(r.Phases, Phase{p.Name, catalog.Seconds(p.Elapsed)})
+		r.Phases = append(r.Phases, PhaseOf(p))
 	}
 	r.Bytes, r.Notes = done.Bytes, done.Notes
 	r.Findings = append(r.Findings, done.Findings...)
 	if c := done.Comparison; c != nil {
+		r.before, r.after = done.Encodings.ByName(), c.Encodings.ByName()
 		r.Slots, r.Keys, r.Expired, r.Fingerprint = c.Slots, c.Keys, c.Expired, c.Digest.String()
 		r.Findings = append(r.Findings, c.Findings...)
 	}
 	// Without a comparison nothing is proved, however smoothly it went.
 	r.Proved = done.Comparison != nil && done.Complete()
+}
+
+// find adds something that was found: whatever it is, nothing is proved.
+func (r *Report) find(code, subject, detail string) {
+	r.Findings = append(r.Findings, manifest.Finding{Code: code, Severity: "error", Subject: subject, Detail: detail})
+	r.Proved = false
 }
 
 // damage turns a restore that failed because the snapshot is damaged into a
@@ -103,8 +127,6 @@ func (r *Report) damage(err error) bool {
 	default:
 		return false
 	}
-	r.Findings = append(r.Findings, manifest.Finding{
-		Code: code, Severity: "error", Subject: string(r.Snapshot), Detail: err.Error(),
-	})
+	r.find(code, string(r.Snapshot), err.Error())
 	return true
 }

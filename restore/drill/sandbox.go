@@ -37,6 +37,11 @@ type Sandbox interface {
 	Close(ctx context.Context) error
 }
 
+// answerLimit bounds each question to a node of a sandbox. Such a node shares its
+// machine with all else that runs there, and waits its turn: what is slow is no
+// damage of the snapshot, and what is gone refuses at once.
+const answerLimit = 30 * time.Second
+
 // order is what is asked of a runtime.
 type order struct {
 	id     manifest.ID

@@ -170,6 +170,12 @@ func TestContainersCannotReachAnything(t *testing.T) {
 	if tried < 12 {
 		t.Fatalf("only %d addresses were tried", tried)
 	}
+	// Nor does its access lead to anything else: an address out of a node's map, say.
+	outside := s.Access().Open(net.JoinHostPort("127.0.0.1", port))
+	defer outside.Close()
+	if err := outside.Ping(t.Context()); !errors.Is(err, cluster.ErrUnreachable) || !strings.Contains(err.Error(), "the drill has no node") {
+		t.Errorf("the access of a drill led out of it: %v", err)
+	}
 }
 
 func runIn(t *testing.T, node *containerNode, command ...string) (int, string) {

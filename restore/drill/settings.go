@@ -15,6 +15,12 @@ var nodeSettings = []string{
 	"repl-diskless-sync yes",
 	"repl-diskless-sync-delay 0",
 	"repl-diskless-load on-empty-db",
+	// What a replica or a comparison reads goes over loopback, once: compressing it would
+	// take longer than it saves.
+	"rdbcompression no",
+	// Nor is it summed by the way: the comparison's digests are of all that arrives, so
+	// what did not arrive as it was is a difference. It never is taken for equal.
+	"rdbchecksum no",
 	// A replica that attaches to a primary that was just loaded must not be cut
 	// off because its dump is large.
 	"client-output-buffer-limit replica 0 0 0",

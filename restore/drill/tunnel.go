@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// tunnel is a TCP address on this machine's loopback that leads to a Unix
-// socket in a folder: the only way into a sandbox that has no network. Who may
-// use it is decided by the node's password.
+// tunnel leads to a Unix socket in a folder: the only way into a sandbox that has
+// no network. This process takes it with dial; other programs, such as a client with
+// which a person looks around, by a TCP address on this machine's loopback. Who may use
+// it is decided by the node's password.
 type tunnel struct {
 	listener net.Listener
 	folder   *os.File
@@ -58,9 +59,23 @@ func (t *tunnel) path() string {
 	return filepath.Join(fmt.Sprintf("/proc/self/fd/%d", t.folder.Fd()), t.socket)
 }
 
+// dial connects to the socket: every byte then goes through the kernel once, and not
+// by loopback, this process and the socket. The caller closes the connection.
+func (t *tunnel) dial(ctx context.Context) (net.Conn, error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil, net.ErrClosed
+	}
+	t.wait.Add(1) // the folder stays open meanwhile: its number is in the path
+	t.mu.Unlock()
+	defer t.wait.Done()
+	return (&net.Dialer{Timeout: tunnelDialLimit}).DialContext(ctx, "unix", t.path())
+}
+
 // probe tells whether anybody listens at the socket, and lets this user in.
-func (t *tunnel) probe() error {
-	conn, err := net.DialTimeout("unix", t.path(), tunnelDialLimit)
+func (t *tunnel) probe(ctx context.Context) error {
+	conn, err := t.dial(ctx)
 	if err != nil {
 		return err
 	}

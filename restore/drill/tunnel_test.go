@@ -2,6 +2,7 @@ package drill
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -20,7 +21,7 @@ func TestTunnel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tunnel.probe() == nil {
+	if tunnel.probe(t.Context()) == nil {
 		t.Error("somebody listens before anybody does")
 	}
 	early, err := net.Dial("tcp", tunnel.addr())
@@ -36,11 +37,23 @@ func TestTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	if err := tunnel.probe(); err != nil {
+	if err := tunnel.probe(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if probe, err := server.Accept(); err == nil {
 		probe.Close()
+	}
+
+	// This process goes straight to the socket, which knows of no tunnel then.
+	straight, err := tunnel.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer straight.Close()
+	if direct, err := server.Accept(); err != nil || straight.RemoteAddr().Network() != "unix" {
+		t.Errorf("dialed %s, %v", straight.RemoteAddr(), err)
+	} else {
+		direct.Close()
 	}
 
 	// Half-close: the request ends, the answer still comes, both whole.
@@ -85,5 +98,8 @@ func TestTunnel(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", tunnel.addr()); err == nil {
 		t.Error("the tunnel still listens")
+	}
+	if conn, err := tunnel.dial(t.Context()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("dialed %v, %v through a closed tunnel", conn, err)
 	}
 }
