@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH):/usr/local/go/bin
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: help deps testdeps tools build demo test race bench profile fuzz agree fixtures clean
+.PHONY: help deps testdeps tools images build demo test race bench profile fuzz agree fixtures clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -21,6 +21,9 @@ testdeps: ## and zstd and age, against which sealing is tested
 tools: ## install the tests' S3 server into .tools
 	@scripts/tools.sh
 
+images: ## unpack the servers of other versions, and make the images that the tests drill in (Debian)
+	@scripts/images.sh
+
 build: ## build bin/slotark
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/slotark ./cmd/slotark
 
@@ -28,13 +31,13 @@ demo: deps build ## save a real cluster, destroy it, rebuild it, compare (KEEP=1
 	@go build -trimpath -o bin/demo ./internal/demo
 	@SLOTARK_BIN='$(CURDIR)/bin/slotark' KEEP='$(KEEP)' bin/demo
 
-test: testdeps tools ## all checks and tests, on real Redis clusters and a real S3 server
+test: testdeps tools images ## all checks and tests, on real Redis clusters and a real S3 server
 	@scripts/test.sh
 
 race: ## the fast tests under the race detector
 	@scripts/race.sh
 
-bench: testdeps ## all benchmarks, and how many times as fast as redis-check-rdb and redis-check-aof we are
+bench: testdeps ## all benchmarks: how fast we are beside redis-check-rdb, redis-check-aof and a server that loads, and drills against 20 s
 	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
 
 profile: deps ## measure anew what the compiler optimises slotark for (cmd/slotark/default.pgo)
@@ -43,10 +46,10 @@ profile: deps ## measure anew what the compiler optimises slotark for (cmd/slota
 fuzz: ## each fuzz test on FUZZTIME inputs (20000x)
 	@scripts/fuzz.sh
 
-agree: ## ask redis-check-rdb and redis-check-aof of six servers about 10000 mutations each (Debian, as root; half an hour)
+agree: ## ask redis-check-rdb and redis-check-aof of six servers about 10000 mutations each (Debian; half an hour)
 	@scripts/agree.sh
 
-fixtures: deps ## make the testdata of internal/rdb and internal/aof again, by servers of six versions (Debian, as root)
+fixtures: deps ## make the testdata of internal/rdb and internal/aof again, by servers of six versions (Debian)
 	@scripts/fixtures.sh
 
 clean: ## remove what was built and the tools

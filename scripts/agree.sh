@@ -5,11 +5,10 @@
 # and about MUTATIONS mutated ones (10000). A disagreement that no table of the
 # tests explains fails the run and names the seed that repeats it:
 #   SLOTARK_SEED=... MUTATIONS=... scripts/agree.sh
-# It unpacks the servers first (scripts/servers.sh, as root).
+# It unpacks the servers first (scripts/servers.sh).
 set -eu
 cd "$(dirname "$0")/.."
 
-scripts/deps.sh servers
 scripts/servers.sh bookworm trixie sid
 SLOTARK_SERVERS=$(printf '%s:' "$PWD"/.tools/servers/*/bin)
 SLOTARK_MUTATIONS=${MUTATIONS:-10000}
@@ -36,4 +35,8 @@ agree ./internal/rdb '^TestAgreeOn(Fixtures|Mutations)$'
 agree ./internal/aof '^TestAgree$'
 # And what only the newest of them do: slots that move atomically (Valkey 9).
 agree ./snapshot '^TestAtomicMigration$'
+# And append-only files of each, restored onto other shards.
+agree ./restore '^TestDivided(SetsOfServers|Databases)$'
+# From each server onto each, as dumps where those are read, and as commands.
+agree ./restore '^TestAcrossServers$'
 exit $failed

@@ -1,7 +1,6 @@
 #!/bin/sh
 # Installs what the demo and the tests run and cannot build, from Debian's
-# packages: redis-server, with "tests" as argument zstd and age as well, and with
-# "servers" debootstrap, by which scripts/servers.sh unpacks other servers.
+# packages: redis-server, and with "tests" as argument zstd and age as well.
 # Does nothing where all of it is on the PATH already.
 set -eu
 
@@ -12,9 +11,10 @@ if [ "${1:-}" = tests ]; then
     for program in zstd age; do
         command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
     done
-fi
-if [ "${1:-}" = servers ]; then
-    command -v debootstrap >/dev/null 2>&1 || [ -x /usr/sbin/debootstrap ] || missing="$missing debootstrap"
+    # By which scripts/images.sh speaks to an engine where there is no docker.
+    if [ -S /var/run/docker.sock ] && ! command -v docker >/dev/null 2>&1; then
+        command -v curl >/dev/null 2>&1 || missing="$missing curl"
+    fi
 fi
 if [ -z "$missing" ]; then
     exit 0

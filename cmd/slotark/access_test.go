@@ -23,8 +23,13 @@ const (
 	compareRights  = streamRights + " +cluster|countkeysinslot"
 	partRights     = discoverRights + " +pexpiretime +dump +restore ~*"
 	restoreRights  = compareRights + " +ping +scan +select +restore +config|get +client|id +client|kill" +
-		" +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet +cluster|replicate +cluster|reset" +
-		" +function|list +function|load +function|flush +flushall ~*"
+		" +cluster|myid +cluster|set-config-epoch +cluster|addslotsrange +cluster|meet +cluster|replicate +cluster|reset" +
+		" +function|list +function|load +function|flush +flushall +module|list ~*"
+	throughRights = compareRights + " +cluster|myid +config|get +function|list +module|list"         // of who has agents restore
+	hostRights    = "+info +ping +dbsize +config|get +cluster|myid"                                  // of these agents
+	replaceRights = "+multi +exec +discard"                                                          // besides those of a restore
+	logicalRights = "+set +append +rpush +sadd +zadd +hset +xadd +xsetid +xgroup +xclaim +pexpireat" // in the place of +restore
+	applyRights   = "+config|set +config|rewrite +acl|list +acl|setuser +acl|save"
 )
 
 // TestListedRights takes, compares and restores snapshots, of a TLS cluster, as
@@ -59,7 +64,9 @@ func TestListedRights(t *testing.T) {
 	as("comparer", "verify", "latest", "--live").want(t, exitDone, "equal: 2,000 keys")
 	lost := fmt.Sprint(ask(t, c, c.Addrs()[0], "SCAN", 0, "MATCH", "session:*", "COUNT", 1000).([]any)[1].([]any)[0])
 	ask(t, c, c.Addrs()[0], "DEL", lost)
-	as("parter", "restore", "latest", "--into", c.Addrs()[0], "--key", lost).want(t, exitDone, "restored 1 key")
+	// Without --node, which a restore takes for the node of a folder.
+	slotark(t, "", "restore", "latest", "--into", c.Addrs()[0], "--key", lost, "--user", "parter", "--password-file", file, "--tls-ca", ca, "--repo", repo).
+		want(t, exitDone, "restored 1 key")
 	// The targets have the user too; the rest of the cluster is still there.
 	targets := make([]string, 6)
 	for i := range targets {
@@ -67,6 +74,19 @@ func TestListedRights(t *testing.T) {
 	}
 	slotark(t, "", "restore", "latest", "--to", strings.Join(targets, ","), "--user", "restorer", "--password-file", file, "--repo", repo).
 		want(t, exitDone, "equal: 2,000 keys")
+	again := []string{"restore", "latest", "--to", strings.Join(targets, ","), "--user", "restorer", "--password-file", file, "--repo", repo, "--replace", "default"}
+	slotark(t, "", again...).wantFailure(t, exitRefused, targets[0]+" would not be emptied", "docs/access.md lists for --replace")
+	for _, target := range targets {
+		do(t, target, append([]any{"ACL", "SETUSER", "restorer"}, rules(replaceRights+" "+applyRights)...)...)
+	}
+	// A snapshot that is not encrypted has no passwords, so that its users cannot be made.
+	as("keeper", "snapshot", "--collect", "stream").want(t, exitDone, "2,000 keys")
+	slotark(t, "", append(again, "--apply-config", "maxmemory-policy,slowlog-max-len", "--apply-users")...).
+		want(t, exitFindings, "what the nodes held before is gone", "equal: 2,000 keys", "the snapshot was taken without passwords", "enable ")
+	for _, target := range targets {
+		do(t, target, append([]any{"ACL", "SETUSER", "restorer", "-restore"}, rules(logicalRights)...)...)
+	}
+	slotark(t, "", append(again, "--logical")...).want(t, exitDone, "equal: 2,000 keys")
 	// What is missing is named, with the command that gives it, before anything is begun.
 	as("saver", "snapshot", "--collect", "stream").
 		wantFailure(t, exitRefused, "user saver lacks +replconf +psync +sync", "ACL SETUSER saver "+streamRights)
@@ -92,9 +112,17 @@ func TestAccessDocument(t *testing.T) {
 		}
 	}
 	words := strings.Join(strings.Fields(strings.ReplaceAll(string(text), "\\\n", " ")), " ")
-	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "snapshots with append-only files": aofRights, "comparing": compareRights, "restoring": restoreRights, "restoring keys": partRights} {
+	for user, rights := range map[string]string{"snapshots by stream": streamRights, "snapshots by bgsave": bgsaveRights, "settings": settingsRights, "snapshots with append-only files": aofRights, "comparing": compareRights, "restoring": restoreRights, "having agents restore": throughRights, "an agent that restores": hostRights, "replacing": replaceRights, "applying": applyRights, "commands": logicalRights, "restoring keys": partRights} {
 		if !strings.Contains(words, "-@all "+rights) && !strings.Contains(words, "SETUSER slotark "+rights) {
 			t.Errorf("docs/access.md does not give the rights for %s: -@all %s", user, rights)
 		}
 	}
+}
+
+// rules are rights as arguments of ACL SETUSER.
+func rules(rights string) (args []any) {
+	for _, rule := range strings.Fields(rights) {
+		args = append(args, rule)
+	}
+	return args
 }

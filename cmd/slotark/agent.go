@@ -27,6 +27,12 @@ type agentFlags struct {
 	listen string
 }
 
+// addAgentFlags are those of who speaks to agents.
+func (a *app) addAgentFlags(set *pflag.FlagSet) {
+	set.StringArrayVar(&a.flags.agents.urls, "agent", nil, "the agent beside a node, by the node's announced address: `HOST:PORT=https://HOST:PORT`; may be repeated")
+	a.addAgentFiles(set)
+}
+
 func (a *app) addAgentFiles(set *pflag.FlagSet) {
 	f := &a.flags.agents.files
 	set.StringVar(&f.CA, "agent-ca", "", "who signs the certificates of agents and coordinators: PEM `FILE` of the authority")
@@ -46,7 +52,8 @@ An agent does only what its own settings allow: it captures the nodes of --node
 (cluster.nodes), reads the folders of --data-dir and no other (of a node without
 one it takes the dump over the wire), puts into its own stores, for its own
 cluster and recipients, and removes nothing but what a failed job of its own has
-put. Passwords and credentials are its own: none are sent to it, or by it.
+put. Passwords and credentials are its own: none are sent to it, or by it. It restores
+(slotark restore --through-agents) only nodes that agents.nodes gives it commands for.
 
 Both sides prove themselves by certificates of one private authority (--agent-ca).
 docs/agent.md tells how to make them, and shows a unit for systemd. SIGINT or
@@ -85,13 +92,17 @@ func runAgent(ctx context.Context, a *app, cmd *cobra.Command) error {
 	for _, store := range s.stores {
 		allow.Stores = append(allow.Stores, store.Name)
 	}
+	hosts, err := s.hosts(a)
+	if err != nil {
+		return usageError{err}
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.Agents.Listen)
 	if err != nil {
 		return fmt.Errorf("listen for coordinators: %w", err)
 	}
 	log := a.logger()
 	server := agent.NewServer(agent.Options{
-		Files: files, Version: "slotark " + version, Allow: allow, Grace: s.Agents.Grace, Logger: log,
+		Files: files, Version: "slotark " + version, Allow: allow, Grace: s.Agents.Grace, Logger: log, Hosts: hosts,
 		Look: func(ctx context.Context, node string, aof bool) ([]preflight.Finding, error) {
 			return lookBeside(ctx, a, s, node, aof)
 		},
@@ -164,7 +175,7 @@ func lookBeside(ctx context.Context, a *app, s *settings, node string, aof bool)
 }
 
 // agents are those that the settings name, by the nodes they are beside.
-func (s *settings) agents() (map[string]snapshot.Agent, error) {
+func (s *settings) agents() (map[string]*agent.Client, error) {
 	if len(s.Agents.URLs) == 0 {
 		return nil, nil
 	}
@@ -172,7 +183,7 @@ func (s *settings) agents() (map[string]snapshot.Agent, error) {
 	if err := files.Check(); err != nil {
 		return nil, usageError{err}
 	}
-	agents, clients := map[string]snapshot.Agent{}, map[string]*agent.Client{}
+	agents, clients := map[string]*agent.Client{}, map[string]*agent.Client{}
 	for node, url := range s.Agents.URLs {
 		if clients[url] == nil {
 			client, err := agent.NewClient(url, files)

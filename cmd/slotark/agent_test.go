@@ -80,6 +80,12 @@ func (b *syncBuffer) String() string {
 // startAgent starts an agent at a free port, or at the one that is given.
 func startAgent(t *testing.T, tr *trust, addr string, args ...string) *agentProcess {
 	t.Helper()
+	return startAgentBy(t, tr, addr, nil, args...)
+}
+
+// startAgentBy is startAgent by another program, which becomes the agent.
+func startAgentBy(t *testing.T, tr *trust, addr string, by []string, args ...string) *agentProcess {
+	t.Helper()
 	if addr == "" {
 		ports, err := redisproc.FreePorts("127.0.0.1", 1)
 		if err != nil {
@@ -89,6 +95,13 @@ func startAgent(t *testing.T, tr *trust, addr string, args ...string) *agentProc
 	}
 	p := &agentProcess{addr: addr, log: &syncBuffer{}, ended: make(chan struct{})}
 	p.cmd = command(context.WithoutCancel(t.Context()), password, append(append([]string{"agent", "--listen", addr}, tr.agent...), args...)...)
+	if len(by) > 0 {
+		path, err := exec.LookPath(by[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.cmd.Path, p.cmd.Args = path, slices.Concat(by, []string{program}, p.cmd.Args[1:])
+	}
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -363,7 +376,7 @@ func TestAgents(t *testing.T) {
 func fillLargeRandom(t *testing.T, c *clustertest.Cluster, keys int) {
 	t.Helper()
 	for _, node := range c.Primaries() {
-		fillLarge(t, c, node, keys/len(c.Primaries()))
+		fillLarge(t, c, node, keys/len(c.Primaries()), largeValue)
 	}
 }
 

@@ -190,6 +190,13 @@ func TestAOF(t *testing.T) {
 	}
 	slotark(t, password, "verify", "latest", "--level", "deep", "--repo", repo, "--mirror", mirror).want(t, exitDone, "sound at level deep")
 	slotark(t, password, "list", "--repo", repo).want(t, exitDone, "with append-only files")
+	onto := func(nodes []string, more ...string) []string {
+		return append([]string{"restore", "latest", "--from-aof", "--shards", fmt.Sprint(len(nodes)), "--repo", repo, "--to", strings.Join(nodes, ",")}, more...)
+	}
+	three := emptyNodes(t, 3)
+	slotark(t, password, onto(three, "--plan")...).want(t, exitDone, "the commands of the append-only files, from 2 shards onto 3")
+	slotark(t, password, onto(three)...).want(t, exitDone, "every one as in the snapshot")
+	slotark(t, password, onto(emptyNodes(t, 1))...).want(t, exitDone, "every one as in the snapshot")
 	damageSets(t, repo, mirror)
 }
 

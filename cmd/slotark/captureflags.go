@@ -26,8 +26,7 @@ func (a *app) addCaptureFlags(set *pflag.FlagSet) {
 	set.IntVar(&f.capture.Tries, "tries", 0, "how often a shard is tried in all, on all of its nodes (default 4)")
 	set.StringVar(&f.bandwidth, "node-bandwidth", "", "how much is read from one node in a second at most, as a `SIZE` (default: no limit)")
 	set.DurationVar(&f.capture.Timeout, "time-limit", 0, "for the whole snapshot (default 2h)")
-	set.StringArrayVar(&f.agents.urls, "agent", nil, "the agent beside a node, by the node's announced address: `HOST:PORT=https://HOST:PORT`; may be repeated")
-	a.addAgentFiles(set)
+	a.addAgentFlags(set)
 	a.addDataDirFlag(set)
 	a.addSealFlags(set)
 }

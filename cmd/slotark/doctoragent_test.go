@@ -12,6 +12,7 @@ import (
 // TestDoctorThroughAgents has agents look at a node: what they may not do, or
 // cannot see, is told as what a snapshot would meet.
 func TestDoctorThroughAgents(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 100, Seed: 5})
 	node := c.Addrs()[0]
 	do(t, node, "ACL", "SETUSER", "weak", "on", ">"+password, "-@all", "+info", "+ping", "+time", "+cluster|nodes", "+cluster|info", "+cluster|shards", "+hello")

@@ -10,8 +10,10 @@ import (
 	"os/signal"
 	"strings"
 
+	"github.com/slotark/slotark/internal/config"
 	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/restore/drill"
+	"github.com/slotark/slotark/restore/drill/probe"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/spf13/cobra"
@@ -21,6 +23,8 @@ import (
 type drillOptions struct {
 	runtime string
 	image   string
+	program string
+	probes  string
 	keep    bool
 	rotate  bool
 
@@ -39,17 +43,24 @@ remove it all. The evidence is kept in the repository and shown by slotark list.
 
 The nodes run in containers where a Docker engine answers, cut off from every
 network, and as local processes otherwise. Without --image the containers' image
-is made from the redis-server that is installed on this machine.
+is made from the redis-server that is installed on this machine. An image of a registry
+that wants a password is pulled with what docker login has kept for this user.
+
+Then a client that has to be redirected reads some of the keys, writes some of its
+own and calls functions that write nothing; and it asks what a file of --probes says:
+keys that must exist, values, lengths, lifetimes, counts, results of scripts.
 
 What a real incident would need can be rehearsed: that a region is lost (--from the
 other one), that only a smaller cluster is to be had (--shards, --replicas), that
-yesterday's data loads into tomorrow's version (--image). With --rotate the
+yesterday's data loads into tomorrow's version (--image), that the credentials and
+the key of whoever restores are good (--credentials, --identity). With --rotate the
 snapshot is drilled that has gone longest without it.
 ` + exitStatus,
 		Example: `  slotark drill --repo /var/backups/redis
   slotark drill 20260131T02 --runtime process --repo /var/backups/redis
   slotark drill latest --image redis:8.0 --repo /var/backups/redis
   slotark drill --from us-east-1 --shards 1 --replicas 0 --config slotark.yaml
+  slotark drill --probes probes.yaml --repo /var/backups/redis
   slotark drill list --repo /var/backups/redis`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -82,6 +93,7 @@ snapshot is drilled that has gone longest without it.
 	cmd.Flags().IntVar(&o.shards, "shards", 0, "divide the slots evenly over so many shards (0: the snapshot's own shards and slots)")
 	cmd.Flags().IntVar(&o.replicas, "replicas", drill.AsTaken, "how many replicas in all (-1: one for each shard that had any)")
 	a.addIdentityFlag(cmd.Flags())
+	cmd.Flags().StringVar(&a.flags.credentials, "credentials", "", "`PROFILE` of the shared AWS configuration whose credentials the buckets are opened with, in place of all others (drill.credentials)")
 	cmd.Flags().BoolVar(&o.keep, "keep", false, "keep the throw-away cluster until Ctrl-C, to look around in it")
 	cmd.AddCommand(newDrillListCommand(a), newDrillReportCommand(a))
 	return cmd
@@ -90,10 +102,12 @@ snapshot is drilled that has gone longest without it.
 func addDrillFlags(set *pflag.FlagSet, o *drillOptions) {
 	set.StringVar(&o.runtime, "runtime", "", "docker, process, or auto: docker where an engine answers (default auto)")
 	set.StringVar(&o.image, "image", "", "container image (default: made from this machine's redis-server)")
+	set.StringVar(&o.probes, "probes", "", "`FILE` of what the restored cluster must answer besides (docs/config.md)")
+	set.StringVar(&o.program, "program", "", "server that local processes run, a `FILE` (default: this machine's redis-server)")
 }
 
 func runDrill(ctx context.Context, a *app, cmd *cobra.Command, o drillOptions, ref string) (*drill.Report, error) {
-	s, err := a.settings(ctx, cmd, needStores)
+	s, err := a.settings(ctx, cmd, needStores|needRestorer)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +124,9 @@ func runDrill(ctx context.Context, a *app, cmd *cobra.Command, o drillOptions, r
 		}
 	}
 	if err := s.overrideDrill(cmd.Flags(), o); err != nil {
+		return nil, err
+	}
+	if _, err := s.probes(); err != nil { // before anything is asked or read
 		return nil, err
 	}
 	repository, err := s.open(ctx)
@@ -172,6 +189,12 @@ func (s *settings) overrideDrill(set *pflag.FlagSet, o drillOptions) error {
 	if set.Changed("image") {
 		s.Drill.Image = o.image
 	}
+	if set.Changed("program") {
+		s.Drill.Program = o.program
+	}
+	if set.Changed("probes") {
+		s.Drill.Probes = o.probes
+	}
 	if err := byFlag(s.Validate(), set.Changed); err != nil {
 		return usageError{err}
 	}
@@ -185,7 +208,23 @@ func (s *settings) drillOptions(snapshot *catalog.Snapshot) (drill.Options, erro
 	if err != nil {
 		return drill.Options{}, usageError{err}
 	}
-	return drill.Options{Snapshot: snapshot, Runtime: runtime, Image: s.Drill.Image, From: s.Drill.From, Shards: s.Drill.Shards, Replicas: s.Drill.Replicas}, nil
+	probes, err := s.probes()
+	return drill.Options{
+		Snapshot: snapshot, Runtime: runtime, Image: s.Drill.Image, Program: s.Drill.Program, Probes: probes,
+		From: s.Drill.From, Shards: s.Drill.Shards, Replicas: s.Drill.Replicas,
+	}, err
+}
+
+// probes are those of the file that the settings name, if they do.
+func (s *settings) probes() ([]probe.Probe, error) {
+	if s.Drill.Probes == "" {
+		return nil, nil
+	}
+	probes, err := config.LoadProbes(s.Drill.Probes)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return probes, nil
 }
 
 // hold keeps the throw-away cluster until the person has seen enough. The
@@ -238,17 +277,39 @@ func (a *app) printDrill(r *drill.Report) {
 	} else {
 		fmt.Fprintf(a.stdout, ": %s\n%s", human.Plural(len(r.Findings), "finding"), findingRows(r.Findings))
 	}
-	parts := make([]string, len(r.Phases))
-	for i, p := range r.Phases {
-		parts[i] = p.Name + " " + human.Duration(p.Elapsed.Duration())
-	}
-	fmt.Fprintf(a.stdout, "  %s\n", strings.Join(parts, ", "))
+	fmt.Fprintf(a.stdout, "  %s\n", phaseLine(r.Phases))
 	if r.Proved {
 		fmt.Fprintf(a.stdout, "  RTO %s, RPO %s\n", human.Duration(r.RTO.Duration()), human.Duration(r.RPO.Duration()))
+	}
+	if r.Samples != nil {
+		fmt.Fprintf(a.stdout, "  %s\n", sampled(r))
+	}
+	if r.Changes != nil {
+		fmt.Fprintf(a.stdout, "  %s; see slotark drill report\n", changed(r.Changes))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(a.stdout, "  %s\n", note)
 	}
+}
+
+// sampled says in a line what a client of the cluster was answered.
+func sampled(r *drill.Report) string {
+	s := r.Samples
+	text := fmt.Sprintf("a client read %s of %s by way of %s, and wrote on %s", human.Plural(s.Reads, "key"), human.Plural(s.Slots, "slot"),
+		human.Plural(s.Moved, "redirection"), human.Plural(s.MultiKey, "shard"))
+	if s.Functions > 0 {
+		text += fmt.Sprintf("; %s of %s called", human.Count(s.Called), human.Plural(s.Functions, "function"))
+	}
+	if len(r.Probes) > 0 {
+		passed := 0
+		for _, p := range r.Probes {
+			if p.Passed {
+				passed++
+			}
+		}
+		text += fmt.Sprintf("; %d of %s passed", passed, human.Plural(len(r.Probes), "probe"))
+	}
+	return text
 }
 
 // findingRows is a line for each finding.

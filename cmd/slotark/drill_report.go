@@ -90,7 +90,12 @@ func writeDrillReport(to io.Writer, r *drill.Report) {
 	fmt.Fprint(to, "\n## How long it took\n\n| step | |\n|---|---|\n")
 	for _, p := range r.Phases {
 		fmt.Fprintf(to, "| %s | %s |\n", p.Name, human.Duration(p.Elapsed.Duration()))
+		if showsWaits(p) {
+			fmt.Fprintf(to, "| of it fetch: waiting for the store | %s |\n| of it unseal: decrypting and decompressing | %s |\n", human.Duration(p.Fetch.Duration()), human.Duration(p.Unseal.Duration()))
+		}
 	}
+	writeAnswers(to, r)
+	writeChanges(to, r.Changes)
 	if len(r.Findings) > 0 {
 		fmt.Fprint(to, "\n## Findings\n\n| severity | code | of | |\n|---|---|---|---|\n")
 		for _, f := range r.Findings {
@@ -111,6 +116,25 @@ node asked for to the last key compared.
 `, apart)
 	for _, note := range r.Notes {
 		fmt.Fprintf(to, "\nNote: %s\n", note)
+	}
+}
+
+// writeAnswers writes what a client was answered, by samples and by probes.
+func writeAnswers(to io.Writer, r *drill.Report) {
+	if r.Samples == nil {
+		return
+	}
+	fmt.Fprintf(to, "\n## What a client was answered\n\nAfter the comparison %s.\n", sampled(r))
+	if len(r.Probes) == 0 {
+		return
+	}
+	fmt.Fprint(to, "\n| probe | passed | |\n|---|---|---|\n")
+	for _, p := range r.Probes {
+		passed := "yes"
+		if !p.Passed {
+			passed = "**NO**"
+		}
+		fmt.Fprintf(to, "| %s | %s | %s |\n", cell(p.Name), passed, cell(p.Detail))
 	}
 }
 

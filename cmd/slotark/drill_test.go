@@ -1,13 +1,18 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
+	"github.com/slotark/slotark/snapshot/manifest"
 )
 
 // TestDrillCommand rotates over two snapshots, onto other shards and from one
@@ -34,7 +39,7 @@ func TestDrillCommand(t *testing.T) {
 	drill(reshaped...).want(t, exitDone, "Proved. "+ids[0], "2 + 1 ", "from there alone", "every one of 200 keys is equal")
 	drill("--rotate", "--runtime", "process").want(t, exitDone, "Proved. "+ids[1])
 	o := drill("list").want(t, exitDone, "PROVED", ids[0], ids[1], "2 + 1 ", ", from there alone")
-	if strings.Count(o.stdout, "yes") != 2 || strings.Index(o.stdout, ids[1]) > strings.Index(o.stdout, ids[0]) {
+	if strings.Count(o.stdout, "  yes  ") != 2 || strings.Index(o.stdout, ids[1]) > strings.Index(o.stdout, ids[0]) {
 		t.Errorf("the newest drill does not come first:\n%s", o.stdout)
 	}
 	report := drill("report", "latest").want(t, exitDone, "# Restore drill ", "**Proved.** Every one of 200 keys in 16384 slots is equal", "| snapshot | "+ids[1], "| compare | ", "any store that had it whole").stdout
@@ -49,5 +54,45 @@ func TestDrillCommand(t *testing.T) {
 	var newest drillMessage
 	if err := json.Unmarshal([]byte(strings.SplitAfter(drill("list", "--json").want(t, exitDone).stdout, "\n")[0]), &newest); err != nil || string(newest.Snapshot) != ids[1] || !newest.Proved || len(newest.Phases) < 5 {
 		t.Errorf("%v: %+v", err, newest)
+	}
+}
+
+// TestShardMissingFromManifest takes a whole shard out of a stored manifest, and has
+// all else of it agree, the checksum too.
+func TestShardMissingFromManifest(t *testing.T) {
+	t.Parallel()
+	c := filled(t, clustertest.Options{Primaries: 2, Replicas: 2}, dataset.Options{Keys: 100, Seed: 14})
+	root := t.TempDir()
+	slotark(t, password, "snapshot", "--node", c.Addrs()[0], "--repo", root).want(t, exitDone)
+	at := slices.IndexFunc(objects(t, root), func(name string) bool { return strings.HasSuffix(name, "/manifest.json") })
+	path := filepath.Join(root, objects(t, root)[at])
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m manifest.Manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	gone := m.Shards[1].Primary
+	m.Shards = m.Shards[:1]
+	m.Topology.Nodes = slices.DeleteFunc(m.Topology.Nodes, func(n manifest.Node) bool { return n.ID == gone || n.Primary == gone })
+	m.Checksum = strings.Repeat("0", 64)
+	if text, err = json.MarshalIndent(&m, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	text = append(text, '\n')
+	sum := sha256.Sum256(text)
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.Checksum, hex.EncodeToString(sum[:]), 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range [][]string{{"drill", "--runtime", "process"}, {"verify", "latest"}, {"restore", "latest", "--to-dir", filepath.Join(t.TempDir(), "to")}} {
+		o := slotark(t, "", append(verb, "--repo", root)...)
+		if o.code == exitDone || !strings.Contains(o.stdout+o.stderr, "slots 8192-16383 are in no shard") {
+			t.Errorf("%s: exit code %d\n%s%s", verb[0], o.code, o.stdout, o.stderr)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func TestVerifyFileMemory(t *testing.T) {
 	for _, c := range cases {
 		path := writeDump(t, c.write)
 		for _, level := range []string{"parse", "deep"} {
-			_, peak := showMeasured(t, "verify", path, "--level", level)
+			_, peak := measured(t, "verify", path, "--level", level)
 			t.Logf("%s, level %s: peak %d MiB", c.name, level, peak>>20)
 			if peak == 0 || peak > fileLimit {
 				t.Errorf("%s, level %s: peak %d MiB, want at most %d MiB", c.name, level, peak>>20, fileLimit>>20)

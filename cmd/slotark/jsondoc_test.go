@@ -21,7 +21,7 @@ var jsonMessages = map[string]any{
 	"mirror_copy": mirrorCopyMessage{}, "mirror_status": mirrorStatusMessage{}, "mirror_sync": mirrorSyncMessage{},
 	"storage_check": storageFinding{}, "upload": uploadMessage{},
 	"manifest": showMessage{}, "prune": pruneSummary{}, "resealed": resealedMessage{}, "restore": restoreMessage{}, "restore_part": partMessage{}, "restore_plan": planMessage{},
-	"retention": retentionMessage{}, "settings": settingsMessage{}, "slot": slotMessage{}, "snapshot": snapshotMessage{}, "snapshot_entry": entryMessage{},
+	"retention": retentionMessage{}, "seeded": seededMessage{}, "settings": settingsMessage{}, "slot": slotMessage{}, "snapshot": snapshotMessage{}, "snapshot_entry": entryMessage{},
 	"verification": verificationMessage{}, "verify_error": verifyErrorMessage{}, "verify_summary": verifySummaryMessage{},
 	"version": versionMessage{},
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ const (
 
 // TestShowKeyMemory prints values larger than the memory it may take.
 func TestShowKeyMemory(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, clustertest.Options{Primaries: 1, Password: password, ExtraArgs: []string{"--rdbcompression", "no"}})
 	noise := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{6}).Read(noise)
@@ -46,7 +48,7 @@ func TestShowKeyMemory(t *testing.T) {
 	repo := []string{"--repo", filepath.Join(t.TempDir(), "repo")}
 	slotark(t, password, append([]string{"snapshot", "--node", c.Addrs()[0]}, repo...)...).want(t, exitDone)
 	for _, key := range []string{"binary", "text", "list", "hash"} {
-		printed, peak := showMeasured(t, append([]string{"show", "latest", "--key", key}, repo...)...)
+		printed, peak := measured(t, append([]string{"show", "latest", "--key", key}, repo...)...)
 		t.Logf("%-6s %d MiB printed, peak %d MiB", key, printed>>20, peak>>20)
 		if printed < shownValue || peak == 0 || peak > shownLimit {
 			t.Errorf("%s: %d MiB printed took %d MiB, want at most %d MiB", key, printed>>20, peak>>20, shownLimit>>20)
@@ -54,12 +56,14 @@ func TestShowKeyMemory(t *testing.T) {
 	}
 }
 
-// showMeasured runs the program, throws away what it prints, and returns how much
+// measured runs the program, throws away what it prints, and returns how much
 // that was and the most memory the process had, as Linux counts it for the
-// process alone.
-func showMeasured(t *testing.T, args ...string) (printed, peakBytes int64) {
+// process alone: the usage that wait reports begins with what its parent had.
+func measured(t *testing.T, args ...string) (printed, peakBytes int64) {
 	t.Helper()
-	cmd := command(t.Context(), password, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+	defer cancel()
+	cmd := command(ctx, password, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()

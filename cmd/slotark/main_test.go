@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,7 +54,6 @@ func testMain(m *testing.M) int {
 type outcome struct {
 	stdout, stderr string
 	code           int
-	peakBytes      int64 // resident memory
 }
 
 // runLimit bounds one run; no test needs a tenth of it.
@@ -87,11 +85,7 @@ func finish(t *testing.T, cmd *exec.Cmd) outcome {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("run %v: %v", cmd.Args, err)
 	}
-	o := outcome{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode()}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		o.peakBytes = usage.Maxrss << 10 // Linux counts KiB
-	}
-	return o
+	return outcome{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode()}
 }
 
 // want fails the test unless the run ended with the code, and each part of text

@@ -155,10 +155,11 @@ type showMessage struct {
 	Stores   []storeMessage     `json:"stores"`
 	Hold     *catalog.Hold      `json:"hold,omitempty"`
 	Restores int                `json:"restores,omitempty"`
+	Drilled  json.RawMessage    `json:"drilled,omitempty"` // the newest, as it was stored
 }
 
-func newShowMessage(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use) showMessage {
-	return showMessage{"manifest", s.Manifest, storeMessages(s.Presence), hold, len(uses)}
+func newShowMessage(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use, drilled json.RawMessage) showMessage {
+	return showMessage{"manifest", s.Manifest, storeMessages(s.Presence), hold, len(uses), drilled}
 }
 
 type slotMessage struct {
@@ -225,7 +226,7 @@ type restoreMessage struct {
 	Cluster    string                `json:"cluster"`
 	Shards     []restoreShardMessage `json:"shards"`
 	Folders    []folderMessage       `json:"folders,omitempty"`
-	Phases     []phaseMessage        `json:"phases"`
+	Phases     []drill.Phase         `json:"phases"`
 	Comparison *comparisonMessage    `json:"comparison,omitempty"`
 	Findings   []manifest.Finding    `json:"findings,omitempty"`
 	Notes      []string              `json:"notes,omitempty"`
@@ -255,15 +256,10 @@ func roleName(primary bool) string {
 	return "replica"
 }
 
-type phaseMessage struct {
-	Name    string          `json:"name"`
-	Elapsed catalog.Seconds `json:"elapsed_seconds"`
-}
-
 func newRestoreMessage(s *catalog.Snapshot, r *restore.Result) restoreMessage {
 	msg := restoreMessage{
 		Type: "restore", Snapshot: s.Manifest.ID, Cluster: s.Manifest.Cluster,
-		Findings: r.Findings, Notes: r.Notes, Elapsed: catalog.Seconds(r.Elapsed),
+		Phases: newPhases(r.Phases), Findings: r.Findings, Notes: r.Notes, Elapsed: catalog.Seconds(r.Elapsed),
 	}
 	for _, shard := range r.Shards {
 		msg.Shards = append(msg.Shards, restoreShardMessage{shard.Slots.String(), shard.Primary,
@@ -271,9 +267,6 @@ func newRestoreMessage(s *catalog.Snapshot, r *restore.Result) restoreMessage {
 	}
 	for _, f := range r.Folders {
 		msg.Folders = append(msg.Folders, folderMessage{f.Path, f.Address, roleName(f.Primary), f.Start})
-	}
-	for _, p := range r.Phases {
-		msg.Phases = append(msg.Phases, phaseMessage{p.Name, catalog.Seconds(p.Elapsed)})
 	}
 	if r.Comparison != nil {
 		c := newComparisonMessage(r.Comparison)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -40,34 +41,40 @@ func nobodyListens(t *testing.T) string {
 // TestRefusesStores has one thing wrong with a bucket: as the primary store it
 // ends the run, as a mirror it is a finding.
 func TestRefusesStores(t *testing.T) {
+	t.Parallel()
 	server, c := s3test.Start(t), small(t)
 	bucket := server.Bucket(t, "backups")
 	for _, test := range []struct {
 		name, url   string
-		environment map[string]string
+		environment []string
 		says        []string
 	}{
 		{"missing bucket", server.URL("no-such-bucket", ""), nil, []string{`bucket "no-such-bucket" does not exist`, "create the bucket"}},
-		{"wrong secret key", server.URL(bucket, ""), map[string]string{"AWS_SECRET_ACCESS_KEY": wrongSecretKey}, []string{"access denied", "secret key is wrong", "AWS_SECRET_ACCESS_KEY"}},
-		{"unknown access key", server.URL(bucket, ""), map[string]string{"AWS_ACCESS_KEY_ID": "nobody"}, []string{"access denied", "does not know the access key"}},
-		{"no credentials", server.URL(bucket, ""), map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, []string{"no AWS credentials were found", "AWS_ACCESS_KEY_ID"}},
+		{"wrong secret key", server.URL(bucket, ""), []string{"AWS_SECRET_ACCESS_KEY=" + wrongSecretKey}, []string{"access denied", "secret key is wrong", "AWS_SECRET_ACCESS_KEY"}},
+		{"unknown access key", server.URL(bucket, ""), []string{"AWS_ACCESS_KEY_ID=nobody"}, []string{"access denied", "does not know the access key"}},
+		{"no credentials", server.URL(bucket, ""), []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY="}, []string{"no AWS credentials were found", "AWS_ACCESS_KEY_ID"}},
 		{"nobody listens", nobodyListens(t), nil, []string{"connection refused", "check the endpoint"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for name, value := range test.environment {
-				t.Setenv(name, value)
+			run := func(args ...string) outcome {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), runLimit)
+				defer cancel()
+				cmd := command(ctx, password, args...)
+				cmd.Env = append(cmd.Env, test.environment...)
+				return finish(t, cmd)
 			}
 			began := time.Now()
 			folder := filepath.Join(t.TempDir(), "other")
 			// Without the settings, whose passwords want encryption, there is one thing to warn of.
 			snapshot := []string{"snapshot", "--node", c.Addrs()[0], "--keep-settings", "none"}
-			slotark(t, password, append(snapshot, "--repo", test.url, "--mirror", folder)...).wantFailure(t, exitFailed, test.says...)
+			run(append(snapshot, "--repo", test.url, "--mirror", folder)...).wantFailure(t, exitFailed, test.says...)
 			wantNothingStored(t, folder)
 
-			o := slotark(t, password, append(snapshot, "--repo", folder, "--mirror", test.url)...)
+			o := run(append(snapshot, "--repo", folder, "--mirror", test.url)...)
 			o.want(t, exitFindings, append(test.says[:1:1], "is whole", "other stored", "BEHIND", "slotark: warning: ")...).wantOneWarning(t).wantNoSecret(t)
-			slotark(t, password, "list", "--repo", folder, "--mirror", test.url).want(t, exitDone, "1 of 2 !", "600")
-			slotark(t, password, "verify", "latest", "--repo", folder).want(t, exitDone, "sound")
+			run("list", "--repo", folder, "--mirror", test.url).want(t, exitDone, "1 of 2 !", "600")
+			run("verify", "latest", "--repo", folder).want(t, exitDone, "sound")
 			if took := time.Since(began); took > patience {
 				t.Errorf("it took %s", took)
 			}

@@ -65,8 +65,10 @@ func (o *partOptions) selection(whole restoreOptions) (part.Selection, error) {
 	switch {
 	case len(whole.to) > 0 || whole.toDir != "":
 		return selection, errors.New("--to and --to-dir rebuild a whole cluster: keys alone go --into ADDR,... a running one, or --out FILE")
-	case len(whole.at) > 0 || whole.fromAOF || whole.plan || whole.resume || whole.shards != 0 || len(whole.slots) > 0 || whole.replicas != restore.AllReplicas:
-		return selection, errors.New("--at, --from-aof, --plan, --resume, --replicas, --shards and --shard-slots go with --to or --to-dir")
+	case len(whole.at) > 0 || whole.fromAOF || whole.plan || whole.resume || whole.shards != 0 || len(whole.slots) > 0 || len(whole.zones) > 0 || len(whole.apply.Config) > 0 || whole.apply.Users || whole.logical || whole.replicas != restore.AllReplicas || whole.one.node != "" || whole.one.bases:
+		return selection, errors.New("--apply-config, --apply-users, --at, --node, --append-only, --from-aof, --keep-partial, --logical, --plan, --resume, --replicas, --shards, --shard-slots and --zone go with --to or --to-dir")
+	case whole.replace != (restore.Replacing{}):
+		return selection, errors.New("--replace empties whole nodes, and goes with --to; of keys alone: --existing replace")
 	case (len(o.into) == 0) == (o.out == ""):
 		return selection, errors.New("say where to: either --into ADDR,... or --out FILE")
 	case selection.Empty():

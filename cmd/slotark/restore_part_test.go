@@ -15,6 +15,7 @@ import (
 // TestRestorePart takes keys out of a sealed snapshot, into the cluster that has
 // lost them and into files, as a person does it.
 func TestRestorePart(t *testing.T) {
+	t.Parallel()
 	c := filled(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 300, Seed: 8})
 	node := c.Addrs()[0]
 	for i := range 12 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/human"
@@ -22,15 +23,26 @@ type planMessage struct {
 	Keys     uint64             `json:"keys"`
 	Expiring uint64             `json:"expiring"`
 	Lost     catalog.Seconds    `json:"lost_seconds"`
+	Expected catalog.Seconds    `json:"expected_seconds"`
+	Loses    []planLossMessage  `json:"loses,omitempty"`
 	Steps    []planStepMessage  `json:"steps"`
 	Shards   []planShardMessage `json:"shards"`
 	Drilled  *catalog.Drill     `json:"drilled,omitempty"`
 	Notes    []string           `json:"notes,omitempty"`
 }
 
+type planLossMessage struct {
+	Address   string `json:"address"`
+	Keys      uint64 `json:"keys"`
+	Libraries int    `json:"libraries"`
+	Others    int    `json:"other_nodes"`
+	Source    bool   `json:"live_source"`
+}
+
 type planStepMessage struct {
-	Name string `json:"name"`
-	What string `json:"what"`
+	Name     string          `json:"name"`
+	What     string          `json:"what"`
+	Expected catalog.Seconds `json:"expected_seconds"`
 }
 
 type planShardMessage struct {
@@ -51,36 +63,25 @@ func nodeOfPlan(p restore.Place) planNodeMessage {
 	return planNodeMessage(p)
 }
 
-// printPlan prints what a restore would do. How long one took is what its last
-// drill measured.
+// printPlan prints what a restore would do, and how long it will take.
 func (a *app) printPlan(ctx context.Context, repository *catalog.Repository, s *catalog.Snapshot, p *restore.Plan) error {
 	m := s.Manifest
-	entries, err := repository.List(ctx, m.Cluster)
+	expected, err := expect(ctx, repository, m.Cluster, p)
 	if err != nil {
 		return err
 	}
-	var drilled *catalog.Drill
-	for _, e := range entries {
-		if e.Drilled != nil && e.Drilled.Proved && (drilled == nil || e.Drilled.Ended.After(drilled.Ended)) {
-			drilled = e.Drilled
-		}
-	}
 	if a.json {
-		a.emit(newPlanMessage(s, p, drilled))
+		a.emit(newPlanMessage(s, p, expected))
 		return nil
 	}
 	fmt.Fprintf(a.stdout, "restore of %s as of %s (%s of writes since then are not in it)\n", m.Cluster, human.Moment(m.Started), human.Duration(clock.Since(m.Started)))
-	took := "not known: none of this cluster's snapshots was drilled yet"
-	if drilled != nil {
-		took = fmt.Sprintf("%s is what the drill of %s took, on %s", human.Duration(drilled.RTO.Duration()), drilled.Snapshot, human.Moment(drilled.Ended))
-	}
 	expiring := ""
 	if p.Expire > 0 {
 		expiring = fmt.Sprintf(", %s of them with an expiry", human.Count(p.Expire))
 	}
 	rows := [][]string{
 		{"  from", fmt.Sprintf("%s, %s to fetch, %s unpacked, %s%s", p.Store, human.Size(p.Fetch), human.Size(p.Bytes), human.Plural(p.Keys, "key"), expiring)},
-		{"  time", took},
+		{"  time", expected.String()},
 	}
 	for _, shard := range p.Shards {
 		rows = append(rows, []string{"  shard", fmt.Sprintf("%s on %s, about %s of memory", shard.Slots, describePlace(shard.Primary), human.Size(shard.Memory))})
@@ -88,8 +89,15 @@ func (a *app) printPlan(ctx context.Context, repository *catalog.Repository, s *
 			rows = append(rows, []string{"", "replica " + describePlace(replica)})
 		}
 	}
+	for _, held := range p.Loses {
+		rows = append(rows, []string{"  LOST", held.Address + " " + held.String()})
+	}
 	for i, step := range p.Steps {
-		rows = append(rows, []string{"  " + strconv.Itoa(i+1) + " " + step.Name, step.What})
+		what := step.What
+		if took := expected.steps[i]; took >= time.Second/10 {
+			what += ", about " + human.Duration(took.Round(time.Second/10))
+		}
+		rows = append(rows, []string{"  " + strconv.Itoa(i+1) + " " + step.Name, what})
 	}
 	fmt.Fprint(a.stdout, table(rows))
 	for _, note := range p.Notes {
@@ -105,17 +113,22 @@ func describePlace(p restore.Place) string {
 		return p.Address + ", in " + p.Folder
 	case p.MaxMemory > 0:
 		return fmt.Sprintf("%s (%s, %s at most)", p.Address, p.Server, human.Size(p.MaxMemory))
+	case p.Server == "": // of a node that another process seeds
+		return p.Address
 	}
 	return fmt.Sprintf("%s (%s)", p.Address, p.Server)
 }
 
-func newPlanMessage(s *catalog.Snapshot, p *restore.Plan, drilled *catalog.Drill) planMessage {
+func newPlanMessage(s *catalog.Snapshot, p *restore.Plan, expected expectation) planMessage {
 	msg := planMessage{
 		Type: "restore_plan", Snapshot: s.Manifest.ID, Cluster: s.Manifest.Cluster, Store: p.Store, Fetch: p.Fetch, Bytes: p.Bytes,
-		Keys: p.Keys, Expiring: p.Expire, Lost: catalog.Seconds(clock.Since(s.Manifest.Started)), Drilled: drilled, Notes: p.Notes,
+		Keys: p.Keys, Expiring: p.Expire, Lost: catalog.Seconds(clock.Since(s.Manifest.Started)), Expected: catalog.Seconds(expected.total), Drilled: expected.drilled, Notes: p.Notes,
 	}
-	for _, step := range p.Steps {
-		msg.Steps = append(msg.Steps, planStepMessage{step.Name, step.What})
+	for _, held := range p.Loses {
+		msg.Loses = append(msg.Loses, planLossMessage{held.Address, held.Keys, held.Libraries, len(held.Others), held.Source})
+	}
+	for i, step := range p.Steps {
+		msg.Steps = append(msg.Steps, planStepMessage{step.Name, step.What, catalog.Seconds(expected.steps[i])})
 	}
 	for _, shard := range p.Shards {
 		one := planShardMessage{Slots: shard.Slots.String(), Memory: shard.Memory, Primary: nodeOfPlan(shard.Primary), Replicas: []planNodeMessage{}}

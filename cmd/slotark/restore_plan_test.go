@@ -23,7 +23,7 @@ func TestRestorePlan(t *testing.T) {
 	plan := func(args ...string) outcome { return slotark(t, password, append(args, "--plan")...) }
 
 	for range 2 { // the second finds the nodes as the first did
-		plan(to...).want(t, exitDone, "0-5460 on "+targets[0], "replica "+targets[3], "2,000 keys by RESTORE, from 2 shards onto 3", "nothing was changed")
+		plan(to...).want(t, exitDone, "0-5460 on "+targets[0], "replica "+targets[3], "2,000 keys by RESTORE, from 2 shards onto 3", "nothing was changed", "guessed at 50.0 MB/s")
 	}
 	var said planMessage
 	if err := json.Unmarshal([]byte(plan(append(to, "--json")...).want(t, exitDone).stdout), &said); err != nil {
@@ -32,6 +32,11 @@ func TestRestorePlan(t *testing.T) {
 	if said.Keys != 2_000 || len(said.Shards) != 3 || said.Shards[0].Replicas[0].Address != targets[3] || said.Shards[2].Memory == 0 || len(said.Steps) != 7 || said.Fetch == 0 {
 		t.Errorf("%+v", said)
 	}
+	if said.Expected <= 0 || said.Steps[3].Expected <= said.Steps[6].Expected {
+		t.Errorf("the steps are expected to take %+v", said.Steps)
+	}
+	slotark(t, password, append([]string{"drill", "latest", "--runtime", "process", "--replicas", "0"}, repo...)...).want(t, exitDone)
+	plan(to...).want(t, exitDone, "by the drill of "+string(said.Snapshot))
 	plan(append(to, "--replicas", "0")...).want(t, exitDone, targets[3]+" was not needed")
 	dir := filepath.Join(t.TempDir(), "new")
 	plan(append([]string{"restore", "latest", "--to-dir", dir, "--at", "127.0.0.1:1001,127.0.0.1:1002,127.0.0.1:1003", "--shards", "3"}, repo...)...).

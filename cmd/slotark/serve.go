@@ -61,7 +61,7 @@ type server struct {
 
 func runServe(ctx context.Context, a *app, cmd *cobra.Command, o serveOptions) error {
 	srv := &server{app: a, cmd: cmd, options: o, log: a.logger()}
-	s, err := srv.settings(ctx)
+	s, err := srv.settings(ctx, needLocks)
 	if err != nil {
 		return err
 	}
@@ -74,13 +74,19 @@ func runServe(ctx context.Context, a *app, cmd *cobra.Command, o serveOptions) e
 		jobs = append(jobs, scheduler.Job{Name: "snapshot", Schedule: s.Schedule.Snapshot, Timeout: s.Config.Snapshot.Timeout, Run: srv.snapshot})
 	}
 	if s.Schedule.Drill != "" {
+		if _, err := srv.settings(ctx, needRestorer); err != nil { // better now than at night
+			return err
+		}
 		jobs = append(jobs, scheduler.Job{Name: "drill", Schedule: s.Schedule.Drill, Timeout: s.Config.Drill.Timeout, Run: srv.drill})
 	}
 	if s.Schedule.Prune != "" {
-		if _, err := s.pruneOptions(); err != nil { // better now than at night
+		if _, err := s.pruneOptions(); err != nil { // as above
 			return err
 		}
 		jobs = append(jobs, scheduler.Job{Name: "prune", Schedule: s.Schedule.Prune, Timeout: pruneLimit, Run: srv.prune})
+	}
+	if _, err := s.probes(); err != nil {
+		return err
 	}
 	if len(jobs) == 0 {
 		return hint.Add(usageError{errors.New("nothing is scheduled")},
@@ -97,8 +103,8 @@ func runServe(ctx context.Context, a *app, cmd *cobra.Command, o serveOptions) e
 }
 
 // settings are read anew for each run: passwords rotate.
-func (srv *server) settings(ctx context.Context) (*settings, error) {
-	s, err := srv.app.settings(ctx, srv.cmd, needCluster|needStores|needWrites|needLocks)
+func (srv *server) settings(ctx context.Context, needs need) (*settings, error) {
+	s, err := srv.app.settings(ctx, srv.cmd, needCluster|needStores|needWrites|needs)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +126,7 @@ func (srv *server) settings(ctx context.Context) (*settings, error) {
 
 // snapshot is one scheduled snapshot.
 func (srv *server) snapshot(ctx context.Context) error {
-	s, err := srv.settings(ctx)
+	s, err := srv.settings(ctx, needLocks)
 	if err != nil {
 		return err
 	}
@@ -151,7 +157,7 @@ func (srv *server) snapshot(ctx context.Context) error {
 
 // drill is one scheduled drill, of the snapshot that the settings pick.
 func (srv *server) drill(ctx context.Context) error {
-	s, err := srv.settings(ctx)
+	s, err := srv.settings(ctx, needRestorer)
 	if err != nil {
 		return err
 	}
@@ -196,7 +202,7 @@ const pruneLimit = time.Hour
 
 // prune is one scheduled prune, of this server's cluster alone.
 func (srv *server) prune(ctx context.Context) error {
-	s, err := srv.settings(ctx)
+	s, err := srv.settings(ctx, needLocks)
 	if err != nil {
 		return err
 	}

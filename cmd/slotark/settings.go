@@ -55,6 +55,7 @@ type flags struct {
 	window       string
 	identities   []string
 	asOf         string
+	credentials  string
 }
 
 func (a *app) addFlags(set *pflag.FlagSet) {
@@ -93,10 +94,11 @@ func (a *app) addIdentityFlag(set *pflag.FlagSet) {
 type need int
 
 const (
-	needCluster need = 1 << iota // nodes to connect to
-	needStores                   // a repository
-	needWrites                   // stores as they are now: they will be written
-	needLocks                    // stores that lock snapshots as their URLs say: some will be put
+	needCluster  need = 1 << iota // nodes to connect to
+	needStores                    // a repository
+	needWrites                    // stores as they are now: they will be written
+	needLocks                     // stores that lock snapshots as their URLs say: some will be put
+	needRestorer                  // stores opened by the credentials of whoever will have to restore
 )
 
 // settings are the configuration, the flags over it, and what is opened by
@@ -170,6 +172,7 @@ func (a *app) override(c *config.Config, set *pflag.FlagSet) error {
 	overrideText("require", f.require, &c.Repository.Require)
 	overrideText("collect", f.collect, &c.Snapshot.Collect)
 	overrideText("keep-settings", f.keep, &c.Snapshot.Settings)
+	overrideText("credentials", f.credentials, &c.Drill.Credentials)
 	overrideText("compression", f.seal.Compression, &c.Repository.Seal.Compression)
 	overrideText("compression-level", f.seal.Level, &c.Repository.Seal.Level)
 	if given("compression-window") {
@@ -233,7 +236,7 @@ var flagOf = map[string]string{
 	"repository.seal.recipients": "recipient", "snapshot.replicas": "replicas", "snapshot.max_lag": "max-lag", "snapshot.forks": "forks",
 	"snapshot.max_skew": "max-skew", "snapshot.parallel": "parallel", "snapshot.tries": "tries", "snapshot.node_bandwidth": "node-bandwidth",
 	"snapshot.timeout": "time-limit",
-	"drill.runtime":    "runtime", "drill.image": "image", "drill.from": "from", "drill.shards": "shards", "drill.replicas": "replicas", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
+	"drill.runtime":    "runtime", "drill.image": "image", "drill.program": "program", "drill.probes": "probes", "drill.from": "from", "drill.shards": "shards", "drill.replicas": "replicas", "schedule.snapshot": "snapshot-schedule", "schedule.drill": "drill-schedule",
 	"schedule.prune": "prune-schedule", "retention.keep_last": "keep-last", "retention.keep_hourly": "keep-hourly", "retention.keep_daily": "keep-daily",
 	"retention.keep_weekly": "keep-weekly", "retention.keep_monthly": "keep-monthly", "retention.keep_yearly": "keep-yearly",
 	"retention.keep_minimum": "keep-minimum", "retention.orphans_older": "orphans-older", "retention.time_zone": "time-zone",

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/slotark/slotark/internal/human"
 	"slices"
 
 	"github.com/slotark/slotark/internal/clock"
+	"github.com/slotark/slotark/internal/human"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func newShowCommand(a *app) *cobra.Command {
 		Use:   "show ID",
 		Short: "Show one snapshot, whole",
 		Long: `Show one snapshot: its shards, where their dumps came from and what they hold,
-and which stores have it. ID is an id, its beginning, or "latest".
+which stores have it, and how its newest drill ended. ID is an id, its beginning, or "latest".
 
 With --key the key's value is printed as JSON. The dump of its shard is read
 twice: as a whole, to prove it sound, and as far as the key. docs/json.md says
@@ -61,7 +62,11 @@ hashes, which are stored where the snapshot is encrypted, need --reveal-secrets.
 			if err != nil {
 				return err
 			}
-			a.printShow(s, hold, uses)
+			drilled, err := repository.LastDrill(cmd.Context(), s)
+			if err != nil {
+				return err
+			}
+			a.printShow(s, hold, uses, drilled)
 			return nil
 		},
 	}
@@ -122,10 +127,10 @@ func (s *settings) find(ctx context.Context, ref string) (*catalog.Repository, *
 	return repository, snapshot, err
 }
 
-func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use) {
+func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.Use, drilled json.RawMessage) {
 	m := s.Manifest
 	if a.json {
-		a.emit(newShowMessage(s, hold, uses))
+		a.emit(newShowMessage(s, hold, uses, drilled))
 		return
 	}
 	present, note := presence(s.Presence)
@@ -146,6 +151,7 @@ func (a *app) printShow(s *catalog.Snapshot, hold *catalog.Hold, uses []catalog.
 	if note != "" {
 		rows = append(rows, []string{"", note})
 	}
+	rows = append(rows, drilledRows(drilled)...)
 	for _, why := range wanted(hold, uses, clock.Now()) {
 		rows = append(rows, []string{"wanted", why})
 	}

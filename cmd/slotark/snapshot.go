@@ -86,9 +86,13 @@ func (s *settings) snapshotOptions() (snapshot.Options, error) {
 	if err != nil {
 		return snapshot.Options{}, usageError{err}
 	}
-	agents, err := s.agents()
+	clients, err := s.agents()
 	if err != nil {
 		return snapshot.Options{}, err
+	}
+	agents := map[string]snapshot.Agent{}
+	for node, client := range clients {
+		agents[node] = client
 	}
 	return snapshot.Options{
 		Agents: agents, Sealer: sealer, Mirroring: s.mirroring(),

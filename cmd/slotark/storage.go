@@ -67,7 +67,7 @@ func (a *app) storesOf(ctx context.Context, cmd *cobra.Command, urls []string, n
 	if err != nil {
 		return nil, nil, err
 	}
-	stores, err := a.openURLs(ctx, urls, s.Retention, needs)
+	stores, err := a.openURLs(ctx, urls, s.Config, needs)
 	return s, stores, err
 }
 

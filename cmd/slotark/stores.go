@@ -17,7 +17,7 @@ import (
 // openStores opens the primary and the mirrors, and gives each a name of its
 // own. It is the one place where stores are stacked.
 func (a *app) openStores(ctx context.Context, c *config.Config, needs need) ([]storage.Named, error) {
-	stores, err := a.openURLs(ctx, append([]string{c.Repository.Primary}, c.Repository.Mirrors...), c.Retention, needs)
+	stores, err := a.openURLs(ctx, append([]string{c.Repository.Primary}, c.Repository.Mirrors...), c, needs)
 	if err != nil {
 		return nil, err
 	}
@@ -31,11 +31,11 @@ func (a *app) openStores(ctx context.Context, c *config.Config, needs need) ([]s
 	return stores, nil
 }
 
-func (a *app) openURLs(ctx context.Context, urls []string, rules config.Retention, needs need) ([]storage.Named, error) {
+func (a *app) openURLs(ctx context.Context, urls []string, c *config.Config, needs need) ([]storage.Named, error) {
 	var stores []storage.Named
 	taken := map[string]bool{}
 	for _, url := range urls {
-		store, err := a.openStore(ctx, url, rules, needs)
+		store, err := a.openStore(ctx, url, c, needs)
 		if err != nil {
 			return nil, usageError{err}
 		}
@@ -49,15 +49,18 @@ func (a *app) openURLs(ctx context.Context, urls []string, rules config.Retentio
 }
 
 // openStore opens one store, as it is now or as it was.
-func (a *app) openStore(ctx context.Context, url string, rules config.Retention, needs need) (storage.Named, error) {
+func (a *app) openStore(ctx context.Context, url string, c *config.Config, needs need) (storage.Named, error) {
 	l, err := location.Parse(url)
 	if err != nil {
 		return storage.Named{}, err
 	}
+	if needs&needRestorer != 0 && c.Drill.Credentials != "" {
+		l.S3.Profile = c.Drill.Credentials
+	}
 	// Of what a bucket with a lock holds, only snapshots are locked, each from
 	// the time at which it was begun.
 	l.S3.LockSince = catalog.SnapshotTime
-	if err := lockAsKept(&l.S3, rules, needs); err != nil {
+	if err := lockAsKept(&l.S3, c.Retention, needs); err != nil {
 		return storage.Named{}, fmt.Errorf("store %s: %w", l, err)
 	}
 	if a.flags.asOf != "" {

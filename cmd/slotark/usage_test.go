@@ -12,6 +12,7 @@ import (
 // TestUsage gives what a person can get wrong on the command line. None of it
 // reaches a node or a store.
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	repo := []string{"--repo", filepath.Join(dir, "repo")}
 	snapshot := func(args ...string) []string {
@@ -98,6 +99,7 @@ func TestUsage(t *testing.T) {
 // TestErrorsAsJSON: with --json an error is one object, whatever went wrong and
 // wherever the flag stands.
 func TestErrorsAsJSON(t *testing.T) {
+	t.Parallel()
 	missing, nobody := filepath.Join(t.TempDir(), "repo"), silentAddr(t)
 	for _, test := range []struct {
 		name string
@@ -131,6 +133,7 @@ func TestErrorsAsJSON(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	verbs := []string{"doctor", "snapshot", "list", "show", "verify", "restore", "drill", "prune", "hold", "serve"}
 	for _, verb := range verbs {
 		o := slotark(t, "", verb, "--help").want(t, exitDone, "EXIT STATUS", "Examples:", "slotark "+verb, "--repo")
@@ -163,6 +166,7 @@ func writeFile(t *testing.T, path, text string) string {
 
 // TestConfigProblems wants all of them at once, each with its line and path.
 func TestConfigProblems(t *testing.T) {
+	t.Parallel()
 	path := writeFile(t, filepath.Join(t.TempDir(), "slotark.yaml"), `cluster:
   name: "a/b"
   nodes: [here]
