@@ -53,10 +53,6 @@ func TestLoadHundredThousandKeys(t *testing.T) {
 	if share := float64(stats.Expiring) / 100_000; share < 0.28 || share > 0.32 || stats.Short != 0 {
 		t.Errorf("%d expire, %d of them soon", stats.Expiring, stats.Short)
 	}
-	// Generous: the machine may be busy with other tests.
-	if stats.Elapsed > 30*time.Second {
-		t.Errorf("it took %s", stats.Elapsed)
-	}
 }
 
 // Every kind is there, is of the type it says, and has the encoding it is named
