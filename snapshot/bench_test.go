@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
-
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/slot"
 	"github.com/slotark/slotark/snapshot/catalog"
@@ -21,6 +19,7 @@ import (
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
 	"github.com/slotark/slotark/storage/seal"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 // benchDumps is where the benchmark of internal/rdb, which `make bench` runs
@@ -78,10 +77,7 @@ func BenchmarkSeal(b *testing.B) {
 		b.Fatalf("no %s: run BenchmarkCheckRDB of internal/rdb first, as make bench does", benchDumps)
 	}
 	dump := found[0]
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		b.Fatal(err)
-	}
+	key := sealtest.NewKey(b)
 	one := filepath.Join(b.TempDir(), "one.zst")
 	var compressedBytes, encryptedBytes int64
 	var lastOpened cost
@@ -93,7 +89,7 @@ func BenchmarkSeal(b *testing.B) {
 		return sealInto(b, dump, nil, &compressedBytes, nil)
 	}}
 	encrypted := &contender{name: "compress, encrypt, put into two folders, sync", do: func() cost {
-		return sealInto(b, dump, key, &encryptedBytes, &lastOpened)
+		return sealInto(b, dump, &key, &encryptedBytes, &lastOpened)
 	}}
 	opened := &contender{name: "open, decrypt, decompress, check both SHA-256", do: func() cost { return lastOpened }}
 	reference := &contender{name: "zstd -d | sha256sum", do: func() cost {
@@ -139,15 +135,11 @@ func external(b *testing.B, name string, args ...string) cost {
 
 // sealInto seals a dump into two stores, tells how large it has become, and
 // where opened is asked for reads it back.
-func sealInto(b *testing.B, dump string, key *age.X25519Identity, stored *int64, opened *cost) cost {
+func sealInto(b *testing.B, dump string, key *sealtest.Key, stored *int64, opened *cost) cost {
 	b.Helper()
 	o := seal.Options{Compression: seal.Zstd}
 	if key != nil {
-		r, err := seal.ParseRecipient(key.Recipient().String())
-		if err != nil {
-			b.Fatal(err)
-		}
-		o.Recipients = []seal.Recipient{r}
+		o.Recipients = []seal.Recipient{key.Recipient}
 	}
 	sealer, err := seal.New(o)
 	if err != nil {
@@ -193,17 +185,9 @@ func sealInto(b *testing.B, dump string, key *age.X25519Identity, stored *int64,
 }
 
 // openSealed reads a sealed object to its checked end.
-func openSealed(b *testing.B, key *age.X25519Identity, s *catalog.Snapshot, store storage.Named, file manifest.File) cost {
+func openSealed(b *testing.B, key *sealtest.Key, s *catalog.Snapshot, store storage.Named, file manifest.File) cost {
 	b.Helper()
-	path := filepath.Join(b.TempDir(), "key")
-	if err := os.WriteFile(path, []byte(key.String()), 0o600); err != nil {
-		b.Fatal(err)
-	}
-	keys, err := seal.ReadIdentities(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := s.Unlock(keys); err != nil {
+	if err := s.Unlock(key.Identities); err != nil {
 		b.Fatal(err)
 	}
 	return measured(func() {

@@ -17,13 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
-
 	"github.com/slotark/slotark/internal/clock"
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/slot"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 const (
@@ -62,11 +61,7 @@ const (
 func BenchmarkClusterSnapshot(b *testing.B) {
 	bench := &clusterBench{B: b, program: buildProgram(b)}
 	bench.start()
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		b.Fatal(err)
-	}
-	bench.recipient = key.Recipient().String()
+	bench.recipient = sealtest.NewKey(b).Public
 	for b.Loop() {
 		bench.compareTimes()
 		bench.compareLatencies()

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"filippo.io/age"
-
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
@@ -16,6 +14,7 @@ import (
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
 	"github.com/slotark/slotark/storage/seal"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 // TestResealAtEveryStep ends or breaks a resealing at each call to a store in
@@ -73,15 +72,7 @@ func resealUntil(t *testing.T, stores []storage.Named, broken, at int, before []
 			watched[i].Store = stepped{watched[i].Store, counted}
 		}
 	}
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	recipient, err := seal.ParseRecipient(key.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealer, err := seal.New(seal.Options{Recipients: []seal.Recipient{recipient}})
+	sealer, err := seal.New(seal.Options{Recipients: []seal.Recipient{sealtest.NewKey(t).Recipient}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,28 +12,20 @@ import (
 	"strings"
 	"testing"
 
-	"filippo.io/age"
-
 	"github.com/slotark/slotark/internal/cluster"
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/dataset"
 	"github.com/slotark/slotark/internal/redisproc"
 	"github.com/slotark/slotark/internal/s3test"
 	"github.com/slotark/slotark/snapshot/manifest"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 // newIdentity makes a pair of keys: the public one, and the private one's file.
 func newIdentity(t *testing.T) (recipient, file string) {
 	t.Helper()
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file = filepath.Join(t.TempDir(), "age.key")
-	if err := os.WriteFile(file, []byte(key.String()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return key.Recipient().String(), file
+	key := sealtest.NewKey(t)
+	return key.Public, key.File
 }
 
 // sealing is a way to seal a snapshot.

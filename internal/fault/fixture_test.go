@@ -8,15 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"filippo.io/age"
 
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/fault"
@@ -25,6 +21,7 @@ import (
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/seal"
+	"github.com/slotark/slotark/storage/sealtest"
 	"github.com/slotark/slotark/storage/storagetest"
 	"github.com/slotark/slotark/verify"
 )
@@ -49,27 +46,12 @@ type sealing struct {
 
 func sealings(t *testing.T) map[string]sealing {
 	t.Helper()
-	key, err := age.GenerateX25519Identity()
+	key := sealtest.NewKey(t)
+	sealer, err := seal.New(seal.Options{Compression: seal.Zstd, Recipients: []seal.Recipient{key.Recipient}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	recipient, err := seal.ParseRecipient(key.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealer, err := seal.New(seal.Options{Compression: seal.Zstd, Recipients: []seal.Recipient{recipient}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "key.txt")
-	if err := os.WriteFile(path, []byte(key.String()+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.ReadIdentities(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return map[string]sealing{"plain": {seal.Plain(), nil}, "sealed": {sealer, keys}}
+	return map[string]sealing{"plain": {seal.Plain(), nil}, "sealed": {sealer, key.Identities}}
 }
 
 // take takes a snapshot into stores.

@@ -35,6 +35,7 @@ var layers = map[string]int{
 	"storage/limit":           160,
 	"storage/fs":              160,
 	"storage/s3":              160,
+	"storage/sealtest":        165,
 	"storage/seal":            160,
 	"storage/storagetest":     150,
 	"storage/contract":        148,
@@ -78,6 +79,7 @@ var restricted = map[string][]string{
 	"internal/servertest":  nil,
 	"internal/fault":       nil,
 	"internal/tidy":        nil,
+	"storage/sealtest":     nil,
 	"storage/storagetest":  nil,
 	"internal/dataset":     {"internal/demo"},
 }

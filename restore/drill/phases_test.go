@@ -3,19 +3,16 @@ package drill
 import (
 	"context"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"filippo.io/age"
 
 	"github.com/slotark/slotark/snapshot"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
 	"github.com/slotark/slotark/storage/seal"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 // lateStore takes its time to give a dump.
@@ -90,23 +87,8 @@ func TestFetchAndUnseal(t *testing.T) {
 // encrypt returns a snapshot of the same dumps, encrypted, in the same repository.
 func encrypt(t *testing.T, plain *catalog.Snapshot, root string) *catalog.Snapshot {
 	t.Helper()
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte(key.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.ReadIdentities(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	recipient, err := seal.ParseRecipient(key.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealer, err := seal.New(seal.Options{Recipients: []seal.Recipient{recipient}})
+	key := sealtest.NewKey(t)
+	sealer, err := seal.New(seal.Options{Recipients: []seal.Recipient{key.Recipient}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +103,7 @@ func encrypt(t *testing.T, plain *catalog.Snapshot, root string) *catalog.Snapsh
 	}
 	found, err := repository.Find(t.Context(), "prod", string(done.Manifest.ID))
 	if err == nil {
-		err = found.Unlock(keys)
+		err = found.Unlock(key.Identities)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"filippo.io/age"
-
 	"github.com/slotark/slotark/internal/clustertest"
 	"github.com/slotark/slotark/internal/rdb"
 	"github.com/slotark/slotark/internal/servertest"
@@ -23,6 +21,7 @@ import (
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
 	"github.com/slotark/slotark/storage/seal"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 // counting counts what is read of dumps, as a whole and by parts.
@@ -79,29 +78,14 @@ func TestPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
-	recipient, err := seal.ParseRecipient(key.Recipient().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(file, []byte(key.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	identities, err := seal.ReadIdentities(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := sealtest.NewKey(t)
 	for name, o := range map[string]seal.Options{
 		"as it is": {}, "compressed": {Compression: seal.Zstd},
-		"encrypted": {Recipients: []seal.Recipient{recipient}},
-		"both":      {Compression: seal.Zstd, Recipients: []seal.Recipient{recipient}},
+		"encrypted": {Recipients: []seal.Recipient{key.Recipient}},
+		"both":      {Compression: seal.Zstd, Recipients: []seal.Recipient{key.Recipient}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := takePieces(t, live, o, identities)
+			p := takePieces(t, live, o, key.Identities)
 			p.fetchesLittle(t)
 			p.provesThem(t)
 		})

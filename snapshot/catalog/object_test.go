@@ -10,13 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
-
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
 	"github.com/slotark/slotark/storage/fs"
 	"github.com/slotark/slotark/storage/seal"
+	"github.com/slotark/slotark/storage/sealtest"
 )
 
 // sealedObject is one object in a folder, and the snapshot that it is of.
@@ -28,17 +27,10 @@ type sealedObject struct {
 
 func newSealedObject(t *testing.T, compression string, encrypted bool, plain []byte) sealedObject {
 	t.Helper()
-	key, err := age.GenerateX25519Identity()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := sealtest.NewKey(t)
 	o := seal.Options{Compression: compression}
 	if encrypted {
-		recipient, err := seal.ParseRecipient(key.Recipient().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Recipients = []seal.Recipient{recipient}
+		o.Recipients = []seal.Recipient{key.Recipient}
 	}
 	sealer, err := seal.New(o)
 	if err != nil {
@@ -54,15 +46,7 @@ func newSealedObject(t *testing.T, compression string, encrypted bool, plain []b
 	}
 	body.Close()
 	s := &catalog.Snapshot{Manifest: &manifest.Manifest{Cluster: "prod", ID: id, Seal: manifest.SealOf(sealer.Lock())}}
-	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte(key.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := seal.ReadIdentities(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Unlock(keys); err != nil {
+	if err := s.Unlock(key.Identities); err != nil {
 		t.Fatal(err)
 	}
 	return sealedObject{s.In(store), manifest.NewFile("x", sealer.Lock(), body.Stored(), body.Plain()), filepath.Join(root, filepath.FromSlash(name))}
