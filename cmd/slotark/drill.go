@@ -101,7 +101,7 @@ snapshot is drilled that has gone longest without it.
 
 func addDrillFlags(set *pflag.FlagSet, o *drillOptions) {
 	set.StringVar(&o.runtime, "runtime", "", "docker, process, or auto: docker where an engine answers (default auto)")
-	set.StringVar(&o.image, "image", "", "container image (default: made from this machine's redis-server)")
+	set.StringVar(&o.image, "image", "", "container `IMAGE` (default: of the snapshot's own server and version)")
 	set.StringVar(&o.probes, "probes", "", "`FILE` of what the restored cluster must answer besides (docs/config.md)")
 	set.StringVar(&o.program, "program", "", "server that local processes run, a `FILE` (default: this machine's redis-server)")
 }

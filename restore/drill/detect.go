@@ -56,6 +56,7 @@ const (
 type engine struct {
 	provider *testcontainers.DockerProvider
 	api      client.APIClient
+	log      *slog.Logger
 }
 
 // findEngine returns the Docker engine of this machine, or [ErrNoEngine] with
@@ -79,7 +80,7 @@ func findEngine(ctx context.Context, log *slog.Logger) (*engine, error) {
 	}
 	api := provider.Client()
 	provider.SetClient(keptOpen{api})
-	return &engine{provider, api}, nil
+	return &engine{provider, api, log}, nil
 }
 
 // keptOpen is a client that only its owner closes. testcontainers closes its

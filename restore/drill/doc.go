@@ -20,8 +20,10 @@
 //  2. Sweep: remove what drills left whose process is dead. Everything a drill
 //     makes carries its owner: host, boot, process id and that process's start,
 //     so a process id used again is not mistaken for the owner.
-//  3. Find the image or the program: the installed server where it is of the
-//     snapshot's engine and not older, else the snapshot's own version.
+//  3. Find the image or the program, where none is named. The image is of the
+//     snapshot's own version: official, or made from the installed server where
+//     that is the same. Processes run the installed server, of any version that is
+//     not older; so does an image where no registry gives the official one.
 //  4. Provision a node for each primary and replica, in parallel, empty.
 //  5. Restore into them and compare, by restore.Run, which also tells for how long it
 //     waited for the store and for decryption: parts of the load, for all is one stream.

@@ -37,16 +37,32 @@ const localRepository = "slotark-drill"
 var importing sync.Mutex
 
 // findImage returns the image to drill with, present in the engine: the one
-// that was asked for, else one made from the installed server where that suits
-// the snapshot, else the official image of the snapshot's own version.
+// that was asked for, else one of the snapshot's own version.
 func (e *engine) findImage(ctx context.Context, wanted string, server manifest.Server) (image, error) {
 	if wanted != "" {
 		return e.ensureImage(ctx, wanted, server.Engine)
 	}
-	if binary, version, ok := installed(server); ok {
-		return e.localImage(ctx, binary, server.Engine, version)
+	return e.ownImage(ctx, officialImage(server), server)
+}
+
+// ownImage returns an image of the snapshot's own version: the official one where
+// the engine has it, else one made from the installed server if that is of this
+// very version, else the official one, pulled. Where that cannot be had, an installed
+// server that reads the snapshot is better than no drill: what it changes is in the
+// report.
+func (e *engine) ownImage(ctx context.Context, official string, server manifest.Server) (image, error) {
+	binary, version, suits := installed(server)
+	if !suits {
+		return e.ensureImage(ctx, official, server.Engine)
 	}
-	return e.ensureImage(ctx, officialImage(server), server.Engine)
+	if _, err := e.api.ImageInspect(ctx, official); err == nil || server.Version != "" && server.Version != version {
+		found, err := e.ensureImage(ctx, official, server.Engine)
+		if err == nil || ctx.Err() != nil {
+			return found, err
+		}
+		e.log.Warn("drilling with the installed server, not the snapshot's own version", "snapshot", server.Version, "installed", version, "reason", err)
+	}
+	return e.localImage(ctx, binary, server.Engine, version)
 }
 
 // installed returns the server on this machine, where it is of the snapshot's

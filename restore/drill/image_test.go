@@ -1,9 +1,11 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -235,6 +237,53 @@ func TestProgramOfProcesses(t *testing.T) {
 	}
 	if err := (&place{runtime: Docker}).choose(t.Context(), "", "redis-server", testServer); !errors.Is(err, errProgramInContainers) {
 		t.Errorf("a program in containers: %v", err)
+	}
+}
+
+// Unless an image is named, the image is of the snapshot's own version.
+func TestOwnImage(t *testing.T) {
+	p, ok := requireEngine(t)
+	if !ok {
+		return
+	}
+	older := testServer
+	older.Version = "6.2.0"
+	there := "registry.example:5000/team/redis:" + testServer.Version
+	if _, err := p.engine.api.ImageTag(t.Context(), client.ImageTagOptions{Source: p.image.name, Target: there}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := p.engine.api.ImageRemove(context.Background(), there, client.ImageRemoveOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	// A closed port of this machine, so that the answer comes at once.
+	const nowhere = "127.0.0.1:1/no/such:1"
+	for name, test := range map[string]struct {
+		official string
+		server   manifest.Server
+		want     string
+		warned   bool
+	}{
+		"the engine has it":                             {there, older, there, false},
+		"and the same is installed":                     {there, testServer, there, false},
+		"the same is installed":                         {nowhere, testServer, p.image.name, false},
+		"no registry has it, a later one is installed":  {nowhere, older, p.image.name, true},
+		"no version is known, as of an early manifest":  {nowhere, manifest.Server{Engine: "redis"}, p.image.name, false},
+		"no registry has it, an older one is installed": {nowhere, manifest.Server{Engine: "redis", Version: "99.0.0"}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			engine := *p.engine
+			engine.log = slog.New(slog.NewTextHandler(&log, nil))
+			got, err := engine.ownImage(t.Context(), test.official, test.server)
+			if got.name != test.want || (err != nil) != (test.want == "") || err != nil && len(hint.Of(err)) == 0 {
+				t.Errorf("%+v, %v; want %q", got, err, test.want)
+			}
+			if warned := strings.Contains(log.String(), "snapshot=6.2.0"); warned != test.warned {
+				t.Errorf("it says: %s", &log)
+			}
+		})
 	}
 }
 

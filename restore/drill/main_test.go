@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/slotark/slotark/internal/progress"
+	"github.com/slotark/slotark/internal/redisproc"
 	"github.com/slotark/slotark/snapshot/catalog"
 	"github.com/slotark/slotark/snapshot/manifest"
 	"github.com/slotark/slotark/storage"
@@ -89,7 +90,16 @@ func drillAndHang(runtime Runtime) error {
 
 var discard = slog.New(slog.DiscardHandler)
 
-var testServer = manifest.Server{Engine: "redis", Version: "6.2.0"}
+// testServer is what snapshots of the installed server are of.
+var testServer = installedServer()
+
+func installedServer() manifest.Server {
+	engine, version, err := redisproc.Version("")
+	if err != nil {
+		panic(fmt.Sprintf("%v: run `make deps` to install what the tests need", err))
+	}
+	return manifest.Server{Engine: engine, Version: version}
+}
 
 func testOrder(id manifest.ID, by owner, root string) order {
 	m := &manifest.Manifest{Server: testServer, Shards: []manifest.Shard{{Replicas: 1}, {Replicas: 1}, {Replicas: 1}}}
