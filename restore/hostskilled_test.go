@@ -152,6 +152,37 @@ func TestKilledHost(t *testing.T) {
 	}
 }
 
+// TestBareFolder ends a restore that was killed after it had made its folder and before
+// it wrote the record, or after it had removed the record and before the folder.
+func TestBareFolder(t *testing.T) {
+	t.Parallel()
+	s := newSource(t, clustertest.Options{Primaries: 1}, dataset.Options{Keys: 10, Seed: 8}, nil)
+	h := newHosted(t, s, []string{"appendonly no"})
+	folder := filepath.Join(h.service.Dir, "slotark-restore")
+	for _, action := range []restore.HostAction{restore.HostClear, restore.HostBack} {
+		for _, file := range []string{"", "restore.json.next", "another"} {
+			if err := os.Mkdir(folder, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if file != "" {
+				if err := os.WriteFile(filepath.Join(folder, file), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.do(t, "", 0, action)
+			if file == "another" { // who knows whose it is
+				if _, err := os.Stat(filepath.Join(folder, file)); err != nil {
+					t.Error(err)
+				}
+				if err := os.RemoveAll(folder); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.wantNothingLeft(t)
+		}
+	}
+}
+
 // killedThere is killed at a move, goes on to the end, and is undone; and is killed
 // there and undone at once.
 func (h *hosted) killedThere(t *testing.T, s *source, at int) {

@@ -23,6 +23,7 @@ const (
 	// ownFolder is where all is that is a restore's, in the node's data folder.
 	ownFolder  = "slotark-restore"
 	recordName = "restore.json"
+	nextName   = recordName + ".next"
 	newFolder  = "new"
 	aside      = "aside"
 	old        = "old"
@@ -66,8 +67,7 @@ func (w *work) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(w.own(), recordName)
-	temp := path + ".next"
+	path, temp := filepath.Join(w.own(), recordName), filepath.Join(w.own(), nextName)
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write the restore's record: %w", err)
 	}
@@ -284,10 +284,26 @@ func (w *work) remove() error {
 	return errors.Join(os.RemoveAll(w.own()), atomicfile.SyncDir(w.Folder))
 }
 
+// removeBare removes the restore's folder where a kill has left it without its record:
+// before that was written, or after it was removed. What else is in it stays.
+func (w *work) removeBare() error {
+	err := os.Remove(filepath.Join(w.own(), nextName))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.Remove(w.own())
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist): // there is none, or it is not empty
+		return nil
+	case err != nil:
+		return fmt.Errorf("remove the restore's folder: %w", err)
+	}
+	return atomicfile.SyncDir(w.Folder)
+}
+
 // clear removes what the node had, and all else that is the restore's.
 func (w *work) clear(context.Context) error {
 	if !w.known {
-		return nil
+		return w.removeBare()
 	}
 	if err := w.ours(); err != nil {
 		return err

@@ -236,8 +236,11 @@ func (w *work) command(ctx context.Context, what string, argv []string, limit ti
 
 // back brings back what the node had, and starts it if it ran.
 func (w *work) back(ctx context.Context) error {
-	if w.ours() != nil || !w.known {
-		return nil // nothing of this restore has come here
+	if !w.known { // nothing of this restore has come here, or all of it has gone
+		return w.removeBare()
+	}
+	if w.ours() != nil {
+		return nil
 	}
 	begun, err := w.moving()
 	if err != nil {
