@@ -114,11 +114,21 @@ func seedKeeps(t *testing.T, s *source, want map[string]string) {
 		}
 	}
 	dir := killed("same")
-	dumps, err := filepath.Glob(filepath.Join(dir, ".slotark-incomplete", "*", "dump.rdb"))
-	if err != nil || len(dumps) < 2 {
-		t.Fatalf("the dumps are %v, %v", dumps, err)
+	// Each record of what is written names its files. The third dump may be there in part.
+	records, err := filepath.Glob(filepath.Join(dir, ".slotark-incomplete", "loaded-*.json"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := os.Chtimes(dumps[0], time.Time{}, time.Now().Add(time.Second)); err != nil {
+	text, err := os.ReadFile(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dumps, err := filepath.Glob(filepath.Join(dir, ".slotark-incomplete", "*", "dump.rdb"))
+	changed := slices.IndexFunc(dumps, func(dump string) bool { return strings.Contains(string(text), filepath.Base(filepath.Dir(dump))) })
+	if err != nil || changed < 0 {
+		t.Fatalf("the dumps are %v, %v; written is %s", dumps, err, text)
+	}
+	if err := os.Chtimes(dumps[changed], time.Time{}, time.Now().Add(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	var written []string
@@ -128,7 +138,7 @@ func seedKeeps(t *testing.T, s *source, want map[string]string) {
 		}
 	})
 	result, err := restore.Run(t.Context(), options)
-	if err != nil || len(written) != 2 || !slices.Contains(written, filepath.Base(filepath.Dir(dumps[0]))) {
+	if err != nil || len(written) != 2 || !slices.Contains(written, filepath.Base(filepath.Dir(dumps[changed]))) {
 		t.Errorf("written were %v, %v", written, err)
 	}
 	if got := tree(t, dir); !maps.Equal(got, want) || result.Keys != s.snapshot.Manifest.Keys() {
