@@ -234,10 +234,10 @@ func TestStartFails(t *testing.T) {
 func TestStartTimeout(t *testing.T) {
 	for name, limit := range map[string]func() (context.Context, context.CancelFunc, time.Duration){
 		"by option": func() (context.Context, context.CancelFunc, time.Duration) {
-			return t.Context(), func() {}, 200 * time.Millisecond
+			return t.Context(), func() {}, 2 * time.Second // the script has begun by then
 		},
 		"by ctx": func() (context.Context, context.CancelFunc, time.Duration) {
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			return ctx, cancel, time.Hour
 		},
 	} {
@@ -276,8 +276,8 @@ func TestStartWaitsForLoading(t *testing.T) {
 	if err := p.Stop(t.Context()); err != nil { // saves, as there are save points
 		t.Fatal(err)
 	}
-	again := start(t, redisproc.Options{Dir: p.Dir(), Timeout: time.Second, Args: []string{
-		"--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024",
+	again := start(t, redisproc.Options{Dir: p.Dir(), Timeout: 3 * time.Second, Args: []string{
+		"--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024",
 	}})
 	node = again.Access().Open(again.Addr())
 	defer func() { _ = node.Close() }()
