@@ -99,18 +99,19 @@ func testJob(t *testing.T, c *clustertest.Cluster) {
 func testCutAndTakenUp(t *testing.T, c *clustertest.Cluster) {
 	p := newPlace(t, c, func(o *Options) { o.Grace = waitLimit })
 	line := newLine(t, p.addr)
-	cuts, before := 0, p.forks(t)
+	before := p.forks(t)
+	var cuts atomic.Int32
 	d, err := p.client(t, line.addr).Capture(t.Context(), p.order(), atOnce, func(e progress.Event) {
-		if e.Phase == "collect" && e.Done > 0 && cuts < 3 {
-			cuts++
+		if e.Phase == "collect" && e.Done > 0 && cuts.Load() < 3 {
+			cuts.Add(1)
 			line.cut(false)
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if forks := p.forks(t) - before; cuts < 2 || forks != 1 {
-		t.Errorf("%d cuts, %d forks", cuts, forks)
+	if forks := p.forks(t) - before; cuts.Load() < 2 || forks != 1 {
+		t.Errorf("%d cuts, %d forks", cuts.Load(), forks)
 	}
 	line.cut(false) // between the result and the end, too
 	if err := errors.Join(d.Hold(t.Context()), d.Settle(t.Context(), true)); err != nil {
