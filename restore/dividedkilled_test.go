@@ -47,7 +47,12 @@ func (d *divided) killedAt(t *testing.T, way, where string, event int) {
 // Who goes on comes to the same end.
 func (d *divided) killedSets(t *testing.T) {
 	var events []progress.Event
-	collect := func(e progress.Event) { events = append(events, e) }
+	var mu sync.Mutex
+	collect := func(e progress.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		events = append(events, e)
+	}
 	whole := filepath.Join(t.TempDir(), "whole")
 	if _, err := restore.Run(t.Context(), divideOptions(d.snapshot, "seed", whole, collect)); err != nil {
 		t.Fatal(err)

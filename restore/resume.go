@@ -125,7 +125,7 @@ func (r *run) goesOn(ctx context.Context, killed catalog.Abandoned, ours []*targ
 		known[t.id] = true
 	}
 	fits := make([]bool, len(r.targets))
-	err = r.eachTarget(ctx, func(ctx context.Context, i int, t *target) error {
+	err = r.eachTarget(ctx, func(ctx context.Context, i int, t *target) (err error) {
 		fits[i], err = r.couldBeLeft(ctx, i, t, known)
 		return err
 	})

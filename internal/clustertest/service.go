@@ -69,7 +69,13 @@ func NewService(t testing.TB, o ServiceOptions) *Service {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { s.Kill() })
+	t.Cleanup(func() {
+		s.Kill()
+		if text, err := os.ReadFile(s.Log); err == nil && t.Failed() {
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			t.Logf("%s said at its end:\n%s", s.Addr, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		}
+	})
 	return s
 }
 
