@@ -110,7 +110,7 @@ func (s *Service) Kill() {
 }
 
 // alive tells whether a process of that group is there, and no zombie that nobody
-// asks for.
+// asks for. One that has threads left is none yet, and has its port and files open.
 func alive(group int) bool {
 	statuses, err := filepath.Glob("/proc/[0-9]*/stat")
 	return err == nil && slices.ContainsFunc(statuses, func(path string) bool {
@@ -118,8 +118,8 @@ func alive(group int) bool {
 		if err != nil {
 			return false // it has ended since
 		}
-		// pid (name) state parent group …, see proc(5)
+		// pid (name) state parent group … threads, the third, fifth and twentieth; see proc(5)
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-		return len(fields) > 2 && fields[0] != "Z" && fields[2] == strconv.Itoa(group)
+		return len(fields) > 17 && fields[2] == strconv.Itoa(group) && (fields[0] != "Z" || fields[17] != "1")
 	})
 }
